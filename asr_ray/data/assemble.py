@@ -1,0 +1,77 @@
+"""Utterances of a planned batch -> one padded `Batch`; the last step before the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr_ray.data.audio import decode_pcm16
+from asr_ray.errors import DataError
+from asr_ray.prompts import choose_slot
+from asr_ray.records import Batch, Position, PromptMode, PromptTable, Tokenizer, Utterance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembler:
+    """Decodes, tokenises, chooses prompts and pads.
+
+    Attributes:
+        prompt_mode: for utterances that do not carry one.
+        auto_share: share of `auto` under `unified`.
+        append_tags: write ` <el-GR>` after each transcript.
+        seed: with epoch and id, decides the prompt of `unified`.
+    """
+
+    tokenizer: Tokenizer
+    prompts: PromptTable
+    prompt_mode: PromptMode
+    auto_share: float
+    append_tags: bool
+    seed: int
+
+    def assemble(self, utterances: Sequence[Utterance], *, position: Position, after: Position) -> Batch:
+        """Return the batch of `utterances`, in their order.
+
+        Raises:
+            DataError: there is no utterance, or one cannot be decoded.
+        """
+        if not utterances:
+            raise DataError(f"step at {position} has an empty batch", fix="report this plan: it should not exist")
+        signals = [decode_pcm16(utterance.audio) for utterance in utterances]
+        tokens = [self.tokenizer.encode(self._text(utterance)) for utterance in utterances]
+        num_samples = np.array([len(signal) for signal in signals], dtype=np.int64)
+        num_tokens = np.array([len(ids) for ids in tokens], dtype=np.int64)
+        audio = np.zeros((len(signals), num_samples.max()), dtype=np.int16)
+        padded_tokens = np.zeros((len(tokens), max(1, num_tokens.max())), dtype=np.int64)
+        for row, (signal, ids) in enumerate(zip(signals, tokens, strict=True)):
+            audio[row, : len(signal)] = signal
+            padded_tokens[row, : len(ids)] = ids
+        return Batch(
+            audio=audio,
+            num_samples=num_samples,
+            tokens=padded_tokens,
+            num_tokens=num_tokens,
+            prompt_slots=np.array([self._slot(u, epoch=position.epoch) for u in utterances], dtype=np.int64),
+            ids=tuple(utterance.id for utterance in utterances),
+            locales=tuple(utterance.locale for utterance in utterances),
+            sources=tuple(utterance.source for utterance in utterances),
+            durations_s=np.array([utterance.duration_s for utterance in utterances]),
+            position=position,
+            next_position=after,
+        )
+
+    def _text(self, utterance: Utterance) -> str:
+        return f"{utterance.text} <{utterance.locale}>" if self.append_tags else utterance.text
+
+    def _slot(self, utterance: Utterance, *, epoch: int) -> int:
+        return choose_slot(
+            utterance.id,
+            locale=utterance.locale,
+            mode=utterance.prompt_mode or self.prompt_mode,
+            auto_share=self.auto_share,
+            seed=self.seed,
+            epoch=epoch,
+            table=self.prompts,
+        )

@@ -1,0 +1,116 @@
+"""Encoded speech <-> samples, with limits that hold before anything is decoded.
+
+Shape letter: N samples of one utterance. Everything behind preparation is mono at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from asr_ray.records import SAMPLE_RATE
+
+_FULL_SCALE = 32768
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioHeader:
+    """What a file says about itself; nothing of it is trusted before the samples are counted.
+
+    Attributes:
+        num_frames: samples per channel.
+        subtype: libsndfile's name of the coding (`PCM_16`, `FLOAT`, `VORBIS`).
+    """
+
+    sample_rate: int
+    num_channels: int
+    num_frames: int
+    subtype: str
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of audio announced."""
+        return self.num_frames / self.sample_rate
+
+    @property
+    def num_samples(self) -> int:
+        """Samples per channel after resampling to 16 kHz."""
+        return resampled_length(self.num_frames, sample_rate=self.sample_rate)
+
+
+def read_header(audio: bytes) -> AudioHeader:
+    """Read the header of an encoded file; costs microseconds whatever the file claims to hold.
+
+    Raises:
+        soundfile.SoundFileError: not an audio file that libsndfile knows.
+    """
+    with soundfile.SoundFile(io.BytesIO(audio)) as file:
+        return AudioHeader(
+            sample_rate=file.samplerate,
+            num_channels=file.channels,
+            num_frames=file.frames,
+            subtype=file.subtype,
+        )
+
+
+def decode_float(audio: bytes) -> npt.NDArray[np.float32]:
+    """Decode a mono file to float32 [N] on a scale of one, at its own sampling rate.
+
+    Raises:
+        soundfile.SoundFileError: the stream is damaged.
+    """
+    samples, _ = soundfile.read(io.BytesIO(audio), dtype="float32")
+    return np.asarray(samples, dtype=np.float32)
+
+
+def decode_pcm16(audio: bytes) -> npt.NDArray[np.int16]:
+    """Decode a mono file of 16 kHz to int16 [N].
+
+    Raises:
+        soundfile.SoundFileError: the stream is damaged.
+    """
+    with soundfile.SoundFile(io.BytesIO(audio)) as file:
+        if file.subtype == "PCM_16":
+            return np.asarray(file.read(dtype="int16"), dtype=np.int16)
+        # libsndfile does not scale float files when asked for integers: all samples would be zero.
+        return to_pcm16(np.asarray(file.read(dtype="float32"), dtype=np.float32))
+
+
+def to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """Round float32 [N] on a scale of one to int16 [N]; louder samples are clipped."""
+    scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
+    return scaled.astype(np.int16)
+
+
+def encode_flac(samples: npt.NDArray[np.int16], *, sample_rate: int = SAMPLE_RATE) -> bytes:
+    """Encode int16 [N] (or [N, channels]) as FLAC, without loss."""
+    target = io.BytesIO()
+    soundfile.write(target, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    return target.getvalue()
+
+
+def resampled_length(num_frames: int, *, sample_rate: int) -> int:
+    """Number of samples at 16 kHz of a file of `num_frames` at `sample_rate`."""
+    return round(num_frames * SAMPLE_RATE / sample_rate)
+
+
+def conform(audio: bytes) -> bytes:
+    """Return the file as it is if it has 16 kHz, else resampled and encoded as FLAC.
+
+    Raises:
+        soundfile.SoundFileError: the stream is damaged.
+    """
+    header = read_header(audio)
+    if header.sample_rate == SAMPLE_RATE:
+        return audio
+    samples = soxr.resample(decode_float(audio), header.sample_rate, SAMPLE_RATE)
+    # The resampler may end a sample early or late; the length announced by the catalog is exact.
+    exact = np.zeros(header.num_samples, dtype=np.float32)
+    length = min(len(exact), len(samples))
+    exact[:length] = samples[:length]
+    return encode_flac(to_pcm16(exact))

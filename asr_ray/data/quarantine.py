@@ -1,0 +1,303 @@
+"""Which rows can be trained on, and when too many of them cannot.
+
+`check_utterance` looks at one row and trusts nothing it claims; `limit_error` judges the counts. Both are
+pure. Cheap checks come first, and no sample is decoded before its header is within the limits.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asr_ray.data.audio import AudioHeader, decode_float, read_header
+from asr_ray.errors import DataError
+from asr_ray.locales import DEFAULT_PROMPT_SLOTS, LOCALES, nearest
+from asr_ray.records import SAMPLE_RATE, Reason, Rejected, Tokenizer, Utterance
+from asr_ray.settings import CheckSettings
+
+_SAMPLE_RATES = range(4_000, 192_001)
+_NUM_EXAMPLES = 3
+
+# First words of the Unicode names of letters, by script of `asr_ray.locales`.
+_NAME_PREFIXES: dict[str, tuple[str, ...]] = {
+    "Arabic": ("ARABIC",),
+    "Cyrillic": ("CYRILLIC",),
+    "Devanagari": ("DEVANAGARI",),
+    "Greek": ("GREEK",),
+    "Han": ("CJK",),
+    "Hangul": ("HANGUL",),
+    "Hebrew": ("HEBREW",),
+    "Japanese": ("CJK", "HIRAGANA", "KATAKANA"),
+    "Latin": ("LATIN",),
+    "Thai": ("THAI",),
+}
+
+_OFFICIAL_TAGS = {locale.slot: tag for tag, locale in LOCALES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """An utterance that passed every check.
+
+    Attributes:
+        utterance: as found, with the official tag of its locale and the measured `duration_s`.
+        num_samples: samples at 16 kHz, after resampling if the file has another rate.
+        num_tokens: tokens of its text.
+    """
+
+    utterance: Utterance
+    num_samples: int
+    num_tokens: int
+
+
+class _Finding(Exception):
+    """The first check that failed; stays inside this module."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def check_utterance(
+    utterance: Utterance, *, checks: CheckSettings, tokenizer: Tokenizer
+) -> Checked | Rejected:
+    """Return the utterance with what was measured on it, or the first reason to put it aside."""
+    try:
+        locale = _known_locale(utterance.locale)
+        _check_text(utterance.text, locale=locale, checks=checks)
+        header = _check_header(utterance, checks=checks)
+        _check_samples(utterance.audio, header=header, checks=checks)
+        duration_s = header.num_samples / SAMPLE_RATE
+        _check_character_rate(utterance.text, duration_s=duration_s, checks=checks)
+        num_tokens = _check_tokens(utterance.text, checks=checks, tokenizer=tokenizer)
+    except _Finding as finding:
+        return reject(utterance, reason=finding.reason, detail=finding.detail)
+    return Checked(
+        utterance=replace(utterance, locale=locale, duration_s=duration_s),
+        num_samples=header.num_samples,
+        num_tokens=num_tokens,
+    )
+
+
+def reject(utterance: Utterance, *, reason: Reason, detail: str) -> Rejected:
+    """Return the quarantine row of an utterance."""
+    return Rejected(
+        origin=utterance.origin,
+        reason=reason,
+        detail=detail,
+        locale=utterance.locale,
+        source=utterance.source,
+        utterance_id=utterance.id,
+        duration_s=utterance.duration_s,
+    )
+
+
+def official_tag(tag: str) -> str | None:
+    """Return the model card's tag for a tag or alias (`el` -> `el-GR`), None for what is no language of it.
+
+    One spelling per language, so that its hours, mixes and scores are counted together.
+    """
+    slot = DEFAULT_PROMPT_SLOTS.get(tag)
+    return None if slot is None or tag == "auto" else _OFFICIAL_TAGS.get(slot, tag)
+
+
+def _known_locale(tag: str) -> str:
+    official = official_tag(tag)
+    if official is not None:
+        return official
+    if tag == "auto":
+        raise _Finding(Reason.UNKNOWN_LOCALE, "`auto` is a prompt, not a language; use prompt_mode for it")
+    guess = nearest(tag, DEFAULT_PROMPT_SLOTS)
+    hint = f", did you mean {guess!r}?" if guess else ""
+    raise _Finding(Reason.UNKNOWN_LOCALE, f"{tag!r} is no locale of the model{hint}")
+
+
+def _check_text(text: str, *, locale: str, checks: CheckSettings) -> None:
+    if not any(unicodedata.category(character)[0] in "LN" for character in text):
+        raise _Finding(Reason.EMPTY_TEXT, f"no letter or digit in {text!r}")
+    share = script_share(text, locale=locale)
+    if share < checks.min_script_share:
+        script = LOCALES[locale].script
+        raise _Finding(
+            Reason.WRONG_SCRIPT,
+            f"{share:.0%} of the letters are {script}, {checks.min_script_share:.0%} are required",
+        )
+
+
+def script_share(text: str, *, locale: str) -> float:
+    """Return the share of letters of `text` in the script of `locale`; 1.0 where none can be judged."""
+    official = LOCALES.get(locale)
+    # Compatibility forms such as full-width Latin carry other names than the letters they stand for.
+    letters = [character for character in unicodedata.normalize("NFKC", text) if character.isalpha()]
+    if official is None or not letters:
+        return 1.0
+    return sum(_is_in_script(letter, official.script) for letter in letters) / len(letters)
+
+
+@lru_cache(maxsize=65_536)
+def _is_in_script(letter: str, script: str) -> bool:
+    return unicodedata.name(letter, "").startswith(_NAME_PREFIXES[script])
+
+
+def _check_header(utterance: Utterance, *, checks: CheckSettings) -> AudioHeader:
+    """Judge what the file announces, so that a small file cannot unpack to gigabytes."""
+    try:
+        header = read_header(utterance.audio)
+    except soundfile.SoundFileError as error:
+        raise _Finding(Reason.UNDECODABLE, _reason_in_words(error)) from None
+    if header.sample_rate not in _SAMPLE_RATES:
+        raise _Finding(Reason.UNDECODABLE, f"implausible sampling rate of {header.sample_rate} Hz")
+    if header.num_channels != 1:
+        raise _Finding(Reason.WRONG_CHANNELS, f"{header.num_channels} channels; one is required")
+    measured_s, claimed_s = header.duration_s, utterance.duration_s
+    if not checks.min_duration_s <= measured_s <= checks.max_duration_s:
+        limits = f"{checks.min_duration_s:g} to {checks.max_duration_s:g} s"
+        raise _Finding(Reason.DURATION_RANGE, f"{measured_s:.3f} s of audio; allowed are {limits}")
+    # `not <=` so that a claimed NaN fails too.
+    if not abs(measured_s - claimed_s) <= checks.duration_tolerance_s:
+        raise _Finding(
+            Reason.DURATION_MISMATCH, f"{measured_s:.3f} s of audio, {claimed_s:.3f} s in the manifest"
+        )
+    return header
+
+
+def _check_samples(audio: bytes, *, header: AudioHeader, checks: CheckSettings) -> None:
+    try:
+        samples = decode_float(audio)
+    except soundfile.SoundFileError as error:
+        # The header was readable, so the stream behind it is cut or damaged.
+        raise _Finding(Reason.TRUNCATED, _reason_in_words(error)) from None
+    if len(samples) < header.num_frames:
+        raise _Finding(Reason.TRUNCATED, f"{len(samples):,} of {header.num_frames:,} announced samples")
+    if not np.isfinite(samples).all():
+        raise _Finding(
+            Reason.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples)):,} samples are NaN or infinite"
+        )
+    peak = float(np.abs(samples).max())
+    if peak < checks.silence_peak:
+        raise _Finding(
+            Reason.SILENCE, f"highest sample is {peak:.1e} of full scale, but there is a transcript"
+        )
+
+
+def _check_character_rate(text: str, *, duration_s: float, checks: CheckSettings) -> None:
+    rate = len(text) / duration_s
+    if rate > checks.max_characters_per_s:
+        limit = f"allowed are {checks.max_characters_per_s:g}"
+        raise _Finding(Reason.CHARACTER_RATE, f"{rate:.1f} characters per second; {limit}")
+
+
+def _check_tokens(text: str, *, checks: CheckSettings, tokenizer: Tokenizer) -> int:
+    token_ids = tokenizer.encode(text)
+    share = token_ids.count(tokenizer.unknown_id) / max(len(token_ids), 1)
+    if share > checks.max_unknown_share:
+        raise _Finding(Reason.UNKNOWN_TOKENS, f"the tokenizer knows only {1 - share:.0%} of the tokens")
+    return len(token_ids)
+
+
+def _reason_in_words(error: soundfile.SoundFileError) -> str:
+    """The decoder's message, without the address of the buffer that it read."""
+    return str(getattr(error, "error_string", error)).rstrip(".")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What became of the rows of one locale, or of the rows of one source without a known locale.
+
+    Attributes:
+        name: the locale, or "no known locale in SOURCE".
+        num_accepted: rows of the locale that passed.
+        num_rows: rows that the rejected ones are a share of: those of the locale, or all of the source.
+        reasons: rejected rows by reason.
+        examples: the first rejected rows.
+    """
+
+    name: str
+    num_accepted: int
+    num_rows: int
+    reasons: Mapping[Reason, int]
+    examples: Sequence[Rejected]
+
+    @property
+    def num_rejected(self) -> int:
+        """Rows in quarantine."""
+        return sum(self.reasons.values())
+
+    @property
+    def rejected_share(self) -> float:
+        """Rows in quarantine, of all rows."""
+        return self.num_rejected / self.num_rows if self.num_rows else 0.0
+
+
+def tally(rejected: Iterable[Rejected], *, accepted: Mapping[tuple[str, str], int]) -> list[Tally]:
+    """Count rows by locale and reason, sorted by name; rows without a known locale follow, by source.
+
+    Args:
+        rejected: rows in quarantine.
+        accepted: rows that passed, by (locale, source).
+    """
+    passed, of_source = Counter[str](), Counter[str]()
+    for (locale, source), count in accepted.items():
+        passed[locale] += count
+        of_source[source] += count
+    known: defaultdict[str, list[Rejected]] = defaultdict(list)
+    unknown: defaultdict[str, list[Rejected]] = defaultdict(list)
+    for row in rejected:
+        of_source[row.source] += 1
+        locale_of_row = official_tag(row.locale)
+        (unknown[row.source] if locale_of_row is None else known[locale_of_row]).append(row)
+    locales = [
+        _tally(
+            locale, known[locale], num_accepted=passed[locale], num_rows=passed[locale] + len(known[locale])
+        )
+        for locale in sorted(passed.keys() | known.keys())
+    ]
+    return locales + [
+        _tally(f"no known locale in {source}", rows, num_accepted=0, num_rows=of_source[source])
+        for source, rows in sorted(unknown.items())
+    ]
+
+
+def _tally(name: str, rejected: Sequence[Rejected], *, num_accepted: int, num_rows: int) -> Tally:
+    return Tally(
+        name=name,
+        num_accepted=num_accepted,
+        num_rows=num_rows,
+        reasons=Counter(row.reason for row in rejected),
+        examples=tuple(rejected[:_NUM_EXAMPLES]),
+    )
+
+
+def limit_error(tallies: Sequence[Tally], *, checks: CheckSettings, quarantine: Path) -> DataError | None:
+    """Return the error to raise when a locale lost more rows than allowed or no row is left, else None.
+
+    The message holds, for each such locale, the counts by reason and some rows to look at.
+    """
+    above = [each for each in tallies if each.rejected_share > checks.max_rejected_share]
+    if sum(each.num_accepted for each in tallies) == 0:
+        what, above = "no row of the corpora can be used", list(tallies)
+    elif above:
+        what = f"too many rows cannot be used (limit {checks.max_rejected_share:.1%} per locale)"
+    else:
+        return None
+    lines = [f"{what}:", *map(_describe, above), f"  every rejected row: {quarantine}"]
+    return DataError(
+        "\n".join(lines),
+        fix="repair or remove these rows, or raise checks.max_rejected_share if they may be lost",
+    )
+
+
+def _describe(each: Tally) -> str:
+    by_reason = sorted(each.reasons.items(), key=lambda item: (-item[1], item[0]))
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in by_reason)
+    share = f"{each.num_rejected:,} of {each.num_rows:,} rows rejected ({each.rejected_share:.1%})"
+    examples = [f"      {row.origin}  {row.reason}: {row.detail}" for row in each.examples]
+    return "\n".join([f"    {each.name}: {share}: {counts}", *examples])

@@ -1,0 +1,106 @@
+"""Utterances back from shards: each row group that is needed is read once, none that is not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asr_ray.data.audio import decode_pcm16
+from asr_ray.errors import DataError
+from asr_ray.records import Utterance
+
+__all__ = ["RowAddress", "addresses", "decode_pcm16", "read_rows", "read_utterances"]
+
+
+class RowAddress(NamedTuple):
+    """Where an utterance stands.
+
+    Attributes:
+        shard: file, relative to the folder of the catalog.
+        row_group: index of the row group in the file.
+        row: index of the row in the row group.
+    """
+
+    shard: str
+    row_group: int
+    row: int
+
+
+def addresses(catalog: pa.Table) -> list[RowAddress]:
+    """Return the addresses of catalog rows, in their order."""
+    columns = (catalog.column(name).to_pylist() for name in RowAddress._fields)
+    return [RowAddress(*values) for values in zip(*columns, strict=True)]
+
+
+def read_rows(shard: Path, *, row_group: int, rows: Sequence[int]) -> pa.Table:
+    """Return rows of one row group in the given order; columns as in `shard_file.SHARD_SCHEMA`.
+
+    Raises:
+        DataError: the file is missing, damaged or shorter than the catalog says.
+    """
+    with _open(shard) as file:
+        return _take(file, shard=shard, row_group=row_group, rows=rows)
+
+
+def read_utterances(root: Path, rows: Sequence[RowAddress]) -> list[Utterance]:
+    """Return utterances in the order of `rows`.
+
+    Their audio is mono at 16 kHz and `duration_s` is exactly its number of samples over 16,000.
+
+    Args:
+        root: folder of the catalog.
+        rows: addresses, from a catalog by `addresses`.
+
+    Raises:
+        DataError: a shard is missing, damaged or shorter than the catalog says.
+    """
+    places: defaultdict[str, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for place, address in enumerate(rows):
+        places[address.shard][address.row_group].append(place)
+    found: dict[int, Utterance] = {}
+    for shard, groups in places.items():
+        with _open(root / shard) as file:
+            for row_group, wanted in groups.items():
+                inside = [rows[place].row for place in wanted]
+                table = _take(file, shard=root / shard, row_group=row_group, rows=inside)
+                found |= zip(wanted, _utterances(table, origin=f"{shard}#{row_group}"), strict=True)
+    return [found[place] for place in range(len(rows))]
+
+
+def _open(shard: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(shard)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{shard}: cannot be read: {error}", fix="run jobs/prepare.py again") from None
+
+
+def _take(file: pq.ParquetFile, *, shard: Path, row_group: int, rows: Sequence[int]) -> pa.Table:
+    try:
+        return file.read_row_group(row_group).take(pa.array(rows, pa.int64()))
+    except (OSError, IndexError, pa.ArrowException) as error:
+        raise DataError(
+            f"{shard}: row group {row_group} is not as the catalog says: {error}",
+            fix="run jobs/prepare.py again, the shards and the catalog are of different runs",
+        ) from None
+
+
+def _utterances(table: pa.Table, *, origin: str) -> list[Utterance]:
+    return [
+        Utterance(
+            id=row["id"],
+            audio=row["audio"],
+            duration_s=row["duration_s"],
+            text=row["text"],
+            locale=row["locale"],
+            source=row["source"],
+            origin=origin,
+            speaker=row["speaker"],
+            prompt_mode=row["prompt_mode"],
+        )
+        for row in table.to_pylist()
+    ]

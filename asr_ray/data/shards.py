@@ -1,0 +1,278 @@
+"""Corpora -> Parquet shards, catalog, quarantine and summary, in parallel through Ray Data.
+
+    spans of rows -> read and check (tasks) -> survey (driver, metadata) -> layout -> write shards (tasks)
+
+The survey decides everything, so the same corpora give the same files whatever the parallelism. All is
+written beside the target and put in place by a rename: a stopped preparation leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray.data
+
+from asr_ray.data.audio import conform
+from asr_ray.data.catalog import SCHEMA, TOKENIZER_DIGEST, Catalog
+from asr_ray.data.corpus import READERS, Span
+from asr_ray.data.quarantine import limit_error, tally
+from asr_ray.data.shard_file import write_shard
+from asr_ray.data.summary import (
+    CATALOG,
+    QUARANTINE,
+    SUMMARY,
+    Prepared,
+    PrepareSummary,
+    digest_of_inputs,
+    find_finished,
+    rejected_by_reason,
+)
+from asr_ray.data.survey import (
+    SURVEY_SCHEMA,
+    CorpusFile,
+    by_shard,
+    checksum,
+    corpus_files,
+    lay_out,
+    reject_duplicates,
+    rejected_rows,
+    survey,
+)
+from asr_ray.errors import ConfigError, DataError
+from asr_ray.records import Rejected, Tokenizer, Utterance
+from asr_ray.settings import CheckSettings, PrepareSettings
+
+_ROWS_PER_SPAN = 256
+_MAX_TASKS = 2000
+_PRODUCTS = {"shards", CATALOG, QUARANTINE, SUMMARY}
+
+_QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("origin", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("locale", pa.string()),
+        ("source", pa.string()),
+        ("utterance_id", pa.string()),
+        ("duration_s", pa.float64()),
+    ]
+)
+
+
+Progress = Callable[[str, float], None]
+"""Told what is being done and which share of it is finished."""
+
+
+def _no_progress(stage: str, share: float) -> None:
+    """Tell nobody."""
+
+
+def prepare(
+    settings: PrepareSettings, *, tokenizer: Tokenizer, progress: Progress = _no_progress
+) -> PrepareSummary:
+    """Read every corpus, put unusable rows aside and write the rest as shards with a catalog.
+
+    Needs a running Ray. An earlier result of the same settings, manifests and tokenizer is reused.
+
+    Args:
+        settings: corpora, checks and target folder.
+        tokenizer: counts the tokens of each transcript.
+        progress: called now and then.
+
+    Raises:
+        DataError: a corpus has no manifest, a locale lost more rows than allowed (quarantine and summary
+            are left in the target folder) or audio changed while it was being read.
+        ConfigError: the target folder holds something else.
+    """
+    files = corpus_files(settings.corpora)
+    inputs_digest = digest_of_inputs(settings, files=files, tokenizer=tokenizer)
+    if finished := find_finished(settings.out, inputs_digest=inputs_digest):
+        return finished
+    _check_replaceable(settings.out)
+    surveyed = _survey_all(files, checks=settings.checks, tokenizer=tokenizer, progress=progress)
+    rejected = list(rejected_rows(surveyed, files=files))
+    layout = lay_out(
+        surveyed,
+        utterances_per_shard=settings.utterances_per_shard,
+        utterances_per_row_group=settings.utterances_per_row_group,
+    )
+    prepared = _prepared(layout)
+    tallies = tally(rejected, accepted={(each.locale, each.source): each.utterances for each in prepared})
+    error = limit_error(tallies, checks=settings.checks, quarantine=settings.out / QUARANTINE)
+    summary = PrepareSummary(
+        out=settings.out,
+        prepared=prepared,
+        rejected=rejected_by_reason(tallies),
+        tokenizer_digest=tokenizer.digest,
+        inputs_digest=inputs_digest,
+        exit_code=error.exit_code if error else 0,
+    )
+    with _staged(settings.out) as staging:
+        _write_quarantine(staging / QUARANTINE, rejected)
+        summary.write(staging)
+        if error is None:
+            _write_shards(staging, layout, files=files, settings=settings, progress=progress)
+            _write_catalog(staging / CATALOG, layout, tokenizer=tokenizer)
+    if error is not None:
+        raise error
+    return summary
+
+
+def _survey_all(
+    files: Sequence[CorpusFile], *, checks: CheckSettings, tokenizer: Tokenizer, progress: Progress
+) -> pa.Table:
+    """Read and check every row in parallel; returns the survey without duplicates, in corpus order."""
+    spans = [
+        {"file": number, "start": span.start, "stop": span.stop, "first_row": span.first_row}
+        for number, file in enumerate(files)
+        for span in READERS[file.corpus.format].split(file.path, rows_per_span=_ROWS_PER_SPAN)
+    ]
+    if not spans:
+        return SURVEY_SCHEMA.empty_table()
+
+    def survey_batch(batch: pa.Table) -> Iterator[pa.Table]:
+        for row in batch.to_pylist():
+            number = row.pop("file")
+            span = Span(file=files[number].path, **row)
+            yield survey(span, files=files, file=number, checks=checks, tokenizer=tokenizer)
+
+    with _ray_data_context():
+        dataset = ray.data.from_items(spans, override_num_blocks=min(len(spans), _MAX_TASKS))
+        found = dataset.map_batches(survey_batch, batch_size=None, batch_format="pyarrow")
+        tables: list[pa.Table] = []
+        num_bytes, total_bytes = 0, sum(span["stop"] - span["start"] for span in spans)
+        for table in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+            tables.append(table.cast(SURVEY_SCHEMA))
+            num_bytes += pc.sum(pc.subtract(table["stop"], table["start"])).as_py()
+            progress("check", num_bytes / total_bytes)
+    surveyed = pa.concat_tables(tables)
+    return reject_duplicates(surveyed, files=files)
+
+
+def _write_shards(
+    folder: Path,
+    layout: pa.Table,
+    *,
+    files: Sequence[CorpusFile],
+    settings: PrepareSettings,
+    progress: Progress,
+) -> None:
+    """Write every shard of the layout, one task each.
+
+    Raises:
+        DataError: audio differs from what was checked.
+    """
+    utterances_per_row_group = settings.utterances_per_row_group
+
+    def write_batch(rows: pa.Table) -> pa.Table:
+        shard = rows["shard"][0].as_py()
+        try:
+            utterances = _read_again(rows, files=files)
+            write_shard(folder / shard, utterances, utterances_per_row_group=utterances_per_row_group)
+        except _ChangedRow as changed:
+            return pa.table({"rows": [rows.num_rows], "changed": [changed.origin]})
+        return pa.table({"rows": [rows.num_rows], "changed": pa.array([None], pa.string())})
+
+    with _ray_data_context():
+        dataset = ray.data.from_arrow(by_shard(layout))
+        written = dataset.map_batches(write_batch, batch_size=None, batch_format="pyarrow")
+        changed, num_rows = [], 0
+        for row in written.iter_rows():
+            num_rows += row["rows"]
+            changed += [row["changed"]] if row["changed"] else []
+            progress("write", num_rows / layout.num_rows)
+    if changed:
+        raise DataError(
+            f"audio changed while it was being prepared: {', '.join(sorted(changed)[:3])}",
+            fix="wait until the corpus is complete and run the same command again",
+        )
+
+
+class _ChangedRow(Exception):
+    """A row that reads differently than it did when it was checked; stays inside this module."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(origin)
+        self.origin = origin
+
+
+def _read_again(rows: pa.Table, *, files: Sequence[CorpusFile]) -> Iterator[Utterance]:
+    """Yield the utterances of survey rows, audio at 16 kHz, one at a time."""
+    for row in rows.to_pylist():
+        file = files[row["file"]]
+        span = Span(file=file.path, start=row["start"], stop=row["stop"], first_row=row["line"])
+        (again,) = READERS[file.corpus.format].read(span, corpus=file.corpus)
+        utterance = again.content
+        if isinstance(utterance, Rejected) or checksum(utterance) != row["checksum"]:
+            raise _ChangedRow(file.origin(row["line"]))
+        yield replace(
+            utterance, locale=row["locale"], duration_s=row["duration_s"], audio=conform(utterance.audio)
+        )
+
+
+def _prepared(layout: pa.Table) -> tuple[Prepared, ...]:
+    groups = layout.group_by(["locale", "source"], use_threads=False)
+    totals = groups.aggregate([("duration_s", "sum"), ("duration_s", "count")]).to_pylist()
+    return tuple(
+        Prepared(
+            locale=each["locale"],
+            source=each["source"],
+            utterances=each["duration_s_count"],
+            hours=each["duration_s_sum"] / 3600,
+        )
+        for each in totals
+    )
+
+
+def _write_quarantine(path: Path, rejected: Sequence[Rejected]) -> None:
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rejected], schema=_QUARANTINE_SCHEMA), path)
+
+
+def _write_catalog(path: Path, layout: pa.Table, *, tokenizer: Tokenizer) -> None:
+    Catalog.write(layout.select(SCHEMA.names), path, {TOKENIZER_DIGEST: tokenizer.digest})
+
+
+@contextmanager
+def _ray_data_context() -> Iterator[None]:
+    """Options for the datasets made inside; those of the caller stay as they are."""
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    with ray.data.DataContext.current(context):
+        yield
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to replace a folder that preparation did not write."""
+    foreign = (
+        sorted(path.name for path in out.iterdir() if path.name not in _PRODUCTS) if out.is_dir() else []
+    )
+    if foreign or (out.exists() and not out.is_dir()):
+        raise ConfigError(
+            f"out: {out} holds other files ({', '.join(foreign[:3]) or 'it is no folder'})",
+            fix="choose an empty or a new folder",
+        )
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """Yield a folder beside `out` that takes its place at the end, or is removed after an error."""
+    staging, replaced = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.replaced")
+    for leftover in (staging, replaced):
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        if out.exists():
+            out.rename(replaced)
+        staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

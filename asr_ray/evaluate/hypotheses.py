@@ -1,0 +1,90 @@
+"""Utterances -> hypotheses with a loaded model: pad, decode with each utterance's own prompt, keep the raw text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from asr_ray.data.read import decode_pcm16
+from asr_ray.evaluate.score import Hypothesis
+from asr_ray.locales import check_locale
+from asr_ray.model.decode import decode_offline, decode_streaming
+from asr_ray.model.prompt import prompt_table
+from asr_ray.records import PromptTable, Utterance
+
+if TYPE_CHECKING:
+    from nemo.collections.asr.models import EncDecRNNTBPEModelWithPrompt
+
+DecodeMode = Literal["offline", "streaming"]
+PromptChoice = Literal["locale", "auto"]
+
+
+def transcribe(
+    model: EncDecRNNTBPEModelWithPrompt,
+    *,
+    utterances: Sequence[Utterance],
+    att_context_size: tuple[int, int],
+    mode: DecodeMode = "offline",
+    prompt: PromptChoice = "locale",
+    batch_s: float = 120.0,
+) -> list[Hypothesis]:
+    """Decode utterances, in the order given, on the device of the model.
+
+    Args:
+        att_context_size: encoder frames of left and right context, such as (56, 3).
+        prompt: `locale` names each utterance's language, `auto` lets the model detect it.
+        batch_s: largest batch, in seconds of padded audio.
+    """
+    table = prompt_table(model)
+    decode = decode_offline if mode == "offline" else decode_streaming
+    device = next(model.parameters()).device
+    texts: dict[int, str] = {}
+    for batch in batches_by_duration([utterance.duration_s for utterance in utterances], batch_s=batch_s):
+        audio, num_samples = _padded([utterances[index] for index in batch])
+        locales = [utterances[index].locale for index in batch]
+        slots = [_slot(table, locale=locale, prompt=prompt) for locale in locales]
+        decoded = decode(
+            model,
+            audio.to(device),
+            num_samples.to(device),
+            prompt_slots=torch.tensor(slots, device=device),
+            att_context_size=att_context_size,
+        )
+        texts.update(zip(batch, decoded, strict=True))
+    return [
+        Hypothesis(id=u.id, locale=u.locale, ref=u.text, hyp=texts[index], duration_s=u.duration_s)
+        for index, u in enumerate(utterances)
+    ]
+
+
+def batches_by_duration(durations_s: Sequence[float], *, batch_s: float) -> Iterator[list[int]]:
+    """Cut indices, sorted by duration, into batches of at most `batch_s` padded seconds; never empty."""
+    order = sorted(range(len(durations_s)), key=lambda index: durations_s[index], reverse=True)
+    batch: list[int] = []
+    for index in order:
+        # The first of a batch is its longest, so it decides what each row costs.
+        if batch and durations_s[batch[0]] * (len(batch) + 1) > batch_s:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _slot(table: PromptTable, *, locale: str, prompt: PromptChoice) -> int:
+    if prompt == "auto":
+        return table.auto_slot
+    return table.slots[check_locale(locale, known=table.slots, where="prompt of the checkpoint")]
+
+
+def _padded(utterances: Sequence[Utterance]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return float32 audio [B, N] in -1..1 and num_samples [B]."""
+    signals = [decode_pcm16(utterance.audio) for utterance in utterances]
+    num_samples = np.array([len(signal) for signal in signals])
+    audio = np.zeros((len(signals), int(num_samples.max())), dtype=np.float32)
+    for row, signal in zip(audio, signals, strict=True):
+        row[: len(signal)] = signal / 32768.0
+    return torch.from_numpy(audio), torch.from_numpy(num_samples)

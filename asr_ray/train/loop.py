@@ -1,0 +1,380 @@
+"""The training loop. Reads as if on one GPU; knows torch and our packages, but not Ray.
+
+A run is a sequence of updates. Each takes `accumulate` batches from the plan, adds the gradients of
+all ranks, and moves the weights once. Every random draw of a step is seeded from (seed, position),
+so that a resumed run continues bit for bit and nothing random has to be saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from asr_ray.data.plan import Plan
+from asr_ray.errors import TrainingError
+from asr_ray.evaluate.objective import GuardPolicy, Judgement, judge
+from asr_ray.model.objective import TransducerObjective
+from asr_ray.records import Batch, Position, Utterance
+from asr_ray.settings import TrainSettings
+from asr_ray.train import ledger as ledgers
+from asr_ray.train.checkpoint import CheckpointStore, RunState
+from asr_ray.metrics import MetricsFile
+from asr_ray.train.schedule import learning_rate
+from asr_ray.train.validate import validate
+
+log = logging.getLogger(__name__)
+
+_LOG_EVERY_STEPS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """What the loop needs from whoever launched it.
+
+    Attributes:
+        batches: position to start from -> this rank's batches, in the order of the plan.
+        report: called on every rank after each validation, with flat metrics.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+    batches: Callable[[Position], Iterator[Batch]]
+    report: Callable[[Mapping[str, float]], None]
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Add `values` over the ranks."""
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        if self.world_size > 1:
+            dist.all_reduce(total)
+        return [float(value) for value in total]
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the values of all ranks, in rank order, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+
+@dataclass(slots=True)
+class Meter:
+    """What happened since the last line of metrics."""
+
+    steps: int = 0
+    loss_sum: float = 0.0
+    utterances: float = 0.0
+    audio_s: float = 0.0
+    wait_s: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def row(self) -> dict[str, float]:
+        """Averages over the steps metered."""
+        elapsed_s = max(1e-9, time.monotonic() - self.started)
+        return {
+            "loss": self.loss_sum / max(1.0, self.utterances),
+            "audio_s_per_s": self.audio_s / elapsed_s,
+            "data_wait_share": self.wait_s / elapsed_s,
+            "utterances": self.utterances,
+        }
+
+
+class Loop:
+    """One run on one rank: model, optimizer, state, and the steps between them."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        *,
+        model: nn.Module,
+        worker: Worker,
+        validation: Mapping[str, Sequence[Utterance]],
+        plan_digest: str,
+    ) -> None:
+        self.settings = settings
+        self.worker = worker
+        self.validation = validation
+        self.objective = TransducerObjective(
+            model,  # type: ignore[arg-type]  # NeMo's class; a plain nn.Module for the type checker
+            fastemit_lambda=settings.model.fastemit_lambda,
+            auxiliary_ctc_weight=settings.model.auxiliary_ctc_weight,
+        ).to(worker.device)
+        apply_model_settings(self.objective.model, settings=settings)
+        self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, betas=settings.optim.betas, weight_decay=settings.optim.weight_decay
+        )
+        self.store = CheckpointStore(settings.run_dir)
+        self.ledger = ledgers.Ledger(settings.run_dir, rank=worker.rank)
+        self.metrics = MetricsFile(settings.run_dir)
+        self.state = RunState(
+            step=0, position=Position(), world_size=worker.world_size, plan_digest=plan_digest
+        )
+        self.skipped_in_a_row = 0
+        self._restore()
+        # DDP last: it broadcasts rank 0's weights, so all ranks start equal whatever they loaded.
+        self.network: nn.Module = self.objective
+        if worker.world_size > 1:
+            self.network = DistributedDataParallel(self.objective)
+
+    def run(self) -> RunState:
+        """Train until `max_steps` or until a stop is requested; return the committed state.
+
+        Raises:
+            TrainingError: too many non-finite steps in a row, or data out of order.
+        """
+        settings = self.settings
+        if not self.state.validations:
+            self._validate()
+        batches = self.worker.batches(self.state.position)
+        meter, started = Meter(), time.monotonic()
+        base_elapsed_s = self.state.elapsed_s
+        while self.state.step < settings.max_steps:
+            stop = self._update(batches, meter)
+            self.state = replace(self.state, elapsed_s=base_elapsed_s + time.monotonic() - started)
+            step = self.state.step
+            meter = self._log(meter, force=step == settings.max_steps)
+            last = step == settings.max_steps
+            if not stop and (last or step % settings.validation.every_steps == 0):
+                self._validate()
+                meter = Meter()
+            if stop or last or step % settings.checkpoint.every_steps == 0 or step == self.state.best_step:
+                self._commit()
+                meter = Meter()
+            if stop:
+                break
+        return self.state
+
+    def _update(self, batches: Iterator[Batch], meter: Meter) -> bool:
+        """Take one optimizer step; return whether a stop was requested."""
+        worker, optim = self.worker, self.settings.optim
+        self.network.train()
+        taken: list[Batch] = []
+        loss_sum = 0.0
+        for micro in range(optim.accumulate):
+            waited = time.monotonic()
+            batch = self._next(batches)
+            meter.wait_s += time.monotonic() - waited
+            seed_everything(self.settings.seed, position=batch.position, rank=worker.rank)
+            with self._maybe_no_sync(last=micro == optim.accumulate - 1):
+                losses = self._losses(batch)
+                losses.sum().backward()
+            loss_sum += float(losses.detach().sum())
+            taken.append(batch)
+        utterances, loss_sum, audio_s, stop = worker.sum(
+            [sum(len(batch) for batch in taken), loss_sum, sum(batch.audio_s for batch in taken), self._stop_requested()]
+        )
+        applied = self._step(scale=worker.world_size / max(1.0, utterances))
+        self.state = replace(self.state, step=self.state.step + 1, position=taken[-1].next_position)
+        for batch in taken:
+            self.ledger.add(batch, step=self.state.step, applied=applied)
+        meter.steps += 1
+        meter.loss_sum += loss_sum
+        meter.utterances += utterances
+        meter.audio_s += audio_s
+        return stop > 0
+
+    def _losses(self, batch: Batch) -> Tensor:
+        """Loss of each utterance of this rank's batch, [B]."""
+        device = self.worker.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            losses: Tensor = self.network(
+                torch.from_numpy(batch.audio).to(device, non_blocking=True),
+                num_samples=torch.from_numpy(batch.num_samples).to(device),
+                tokens=torch.from_numpy(batch.tokens).to(device),
+                num_tokens=torch.from_numpy(batch.num_tokens).to(device),
+                prompt_slots=torch.from_numpy(batch.prompt_slots).to(device),
+            )
+        return losses
+
+    def _step(self, *, scale: float) -> bool:
+        """Move the weights by the mean gradient over all utterances of all ranks.
+
+        DDP has averaged the gradients of the ranks' loss sums, so `scale` = world size / utterances
+        makes them the mean per utterance (NeMo's `mean_batch`), whatever the batch of each rank. A
+        non-finite gradient is the same on every rank by then: all skip it without asking each other.
+        """
+        optim = self.settings.optim
+        gradients = [weight.grad for weight in self.parameters if weight.grad is not None]
+        torch._foreach_mul_(gradients, scale)
+        norm = nn.utils.clip_grad_norm_(self.parameters, optim.clip_norm)
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            rate = learning_rate(self.state.step, optim=optim, max_steps=self.settings.max_steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+        if self.skipped_in_a_row >= self.settings.max_nonfinite_steps:
+            raise TrainingError(
+                f"step {self.state.step + 1}: {self.skipped_in_a_row} steps in a row gave a non-finite gradient",
+                fix="lower optim.peak_lr, or look at the last utterances in the ledger",
+            )
+        return finite
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        batch = next(batches, None)
+        if batch is None:
+            raise TrainingError(
+                f"step {self.state.step + 1}: the feed ended before max_steps", fix="prepare more data or lower max_steps"
+            )
+        return batch
+
+    def _maybe_no_sync(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Exchange gradients only with the last batch of an update."""
+        if last or not isinstance(self.network, DistributedDataParallel):
+            return contextlib.nullcontext()
+        manager: contextlib.AbstractContextManager[None] = self.network.no_sync()
+        return manager
+
+    def _stop_requested(self) -> bool:
+        return self.worker.rank == 0 and stop_file(self.settings.run_dir).exists()
+
+    def _log(self, meter: Meter, *, force: bool) -> Meter:
+        if meter.steps < _LOG_EVERY_STEPS and not force:
+            return meter
+        if self.worker.rank == 0:
+            rate = learning_rate(self.state.step - 1, optim=self.settings.optim, max_steps=self.settings.max_steps)
+            row = {"kind": "step", "step": self.state.step, "lr": rate, "elapsed_s": self.state.elapsed_s}
+            self.metrics.append(row | meter.row())
+        return Meter()
+
+    def _validate(self) -> None:
+        """Judge the weights per locale and remember whether they are the best so far."""
+        started = time.monotonic()
+        scores = validate(
+            self.objective.model, utterances=self.validation, worker=self.worker, settings=self.settings
+        )
+        entry = {"step": self.state.step, "locales": scores}
+        self.state = replace(self.state, validations=(*self.state.validations, entry))
+        best = best_step(self.state.validations, settings=self.settings)
+        self.state = replace(self.state, best_step=best)
+        if self.worker.rank == 0:
+            row = {"kind": "validation", **entry, "best_step": best, "took_s": time.monotonic() - started}
+            self.metrics.append(row | {"elapsed_s": self.state.elapsed_s})
+        self.worker.report({"step": self.state.step} | {f"rate/{tag}": score["rate"] for tag, score in scores.items()})
+
+    def _commit(self) -> None:
+        """Make the ledger, then the checkpoint durable; older checkpoints go."""
+        consumed = dict(self.state.consumed_s)
+        for part in self.worker.gather(self.ledger.seconds()):
+            for key, seconds in part.items():
+                consumed[key] = consumed.get(key, 0.0) + seconds
+        self.state = replace(self.state, consumed_s=consumed)
+        self.ledger.flush(step=self.state.step)
+        # All parts of the ledger must be on disk before the checkpoint that claims them.
+        self.worker.barrier()
+        if self.worker.rank == 0:
+            self.store.commit(
+                self.state,
+                writers={
+                    "model.pt": lambda path: torch.save(self.objective.state_dict(), path),
+                    "optimizer.pt": lambda path: torch.save(self.optimizer.state_dict(), path),
+                },
+            )
+            pinned = [] if self.state.best_step is None else [self.state.best_step]
+            self.store.prune(keep=self.settings.checkpoint.keep, pinned=pinned)
+
+    def _restore(self) -> None:
+        """Continue from the newest committed checkpoint, if there is one."""
+        found = self.store.newest()
+        if found is None:
+            step = 0
+        else:
+            path, state = found
+            check_same_plan(state, plan_digest=self.state.plan_digest, run_dir=self.settings.run_dir)
+            load_weights(self.objective, path, device=self.worker.device)
+            self.optimizer.load_state_dict(_load(path / "optimizer.pt", device=self.worker.device))
+            # On another number of ranks the rest of the window is cut anew; no row is lost or repeated.
+            position = Plan.resume(
+                state.position, old_world_size=state.world_size, new_world_size=self.worker.world_size
+            )
+            self.state = replace(state, position=position, world_size=self.worker.world_size)
+            step = state.step
+        if self.worker.rank == 0:
+            ledgers.truncate(self.settings.run_dir, step=step)
+            self.metrics.truncate(step=step if found else -1)
+        self.worker.barrier()
+
+
+def load_weights(objective: nn.Module, checkpoint: Path, *, device: torch.device) -> None:
+    """Load `model.pt` of a checkpoint folder."""
+    objective.load_state_dict(_load(checkpoint / "model.pt", device=device))
+
+
+def _load(path: Path, *, device: torch.device) -> Any:
+    return torch.load(path, map_location=device, weights_only=True)
+
+
+def check_same_plan(state: RunState, *, plan_digest: str, run_dir: Path) -> None:
+    """Raise TrainingError when a run's data or mix changed since its checkpoint."""
+    if state.plan_digest != plan_digest:
+        raise TrainingError(
+            f"{run_dir}: the data, mix, seed or batch budget differ from those of step {state.step}",
+            fix="restore the configuration, or choose a new run_dir to start afresh",
+        )
+
+
+def apply_model_settings(model: Any, *, settings: TrainSettings) -> None:
+    """Set the contexts, SpecAugment and frozen parts that a run asks for."""
+    # Otherwise every forward waits for all ranks, which validate different numbers of batches.
+    model.encoder.sync_max_audio_length = False
+    if settings.model.att_context_sizes is not None:
+        contexts = [list(context) for context in settings.model.att_context_sizes]
+        model.encoder.att_context_size_all = contexts
+        model.encoder.att_context_probs = [1.0 / len(contexts)] * len(contexts)
+    if not settings.model.spec_augment:
+        # The attribute forward() reads; `spec_augment` would be silently ignored.
+        model.spec_augmentation = None
+    if settings.model.freeze == "encoder":
+        model.encoder.requires_grad_(False)
+
+
+def seed_everything(seed: int, *, position: Position, rank: int) -> None:
+    """Derive every random draw of a step (dropout, SpecAugment, context) from its place in the plan."""
+    sequence = np.random.SeedSequence([seed, position.epoch, position.window, position.step, rank])
+    torch_seed, python_seed = (int(word) for word in sequence.generate_state(2))
+    torch.manual_seed(torch_seed)
+    random.seed(python_seed)
+
+
+def best_step(validations: Sequence[Mapping[str, Any]], *, settings: TrainSettings) -> int | None:
+    """Return the step whose validation is best for the targets without breaking a guard.
+
+    The untuned base (step 0) sets the yardstick and is never chosen.
+    """
+    policy = GuardPolicy(
+        targets=tuple(settings.validation.targets),
+        guards=tuple(settings.validation.guards),
+        max_guard_loss=settings.validation.max_guard_loss,
+    )
+    base, *later = ({tag: s["rate"] for tag, s in entry["locales"].items()} for entry in validations)
+    steps = [entry["step"] for entry in validations[1:]]
+    judgements: list[tuple[Judgement, int]] = [
+        (judge(rates, base=base, policy=policy), step) for rates, step in zip(later, steps, strict=True)
+    ]
+    return min(judgements, key=lambda pair: pair[0].order)[1] if judgements else None
+
+
+def stop_file(run_dir: Path) -> Path:
+    """A file whose presence asks the run to commit and end."""
+    return run_dir / "stop-requested"

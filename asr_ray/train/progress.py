@@ -1,0 +1,124 @@
+"""One screen that says how a run is doing; plain lines where there is no terminal.
+
+Reads `RUN/metrics.jsonl` and nothing else, so it can watch a run of any process on shared storage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from asr_ray.metrics import Row, metrics_path, read
+from asr_ray.settings import TrainSettings
+
+_PLAIN_EVERY_S = 15.0
+
+
+class Progress:
+    """Context manager; its `update` is what `run_training` calls with the run folder."""
+
+    def __init__(self, settings: TrainSettings, *, console: Console) -> None:
+        self.settings = settings
+        self.console = console
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._printed_at = time.monotonic()
+        self._validations = 0
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, run_dir: Path) -> None:
+        """Show what the metrics file says now."""
+        rows = list(read(metrics_path(run_dir)))
+        if self._live:
+            self._live.update(screen(rows, settings=self.settings), refresh=True)
+            return
+        validations = sum(row["kind"] == "validation" for row in rows)
+        due = time.monotonic() - self._printed_at >= _PLAIN_EVERY_S
+        if validations != self._validations or (due and rows):
+            self._validations, self._printed_at = validations, time.monotonic()
+            self.console.print(line(rows, settings=self.settings), soft_wrap=True)
+
+
+def line(rows: Sequence[Row], *, settings: TrainSettings) -> str:
+    """Return the newest step, and the newest validation when nothing came after it, as one line."""
+    newest = rows[-1]
+    if newest["kind"] == "validation":
+        rates = ", ".join(f"{tag} {score['rate']:.1%}" for tag, score in newest["locales"].items())
+        return f"step {newest['step']}: error rate {rates}"
+    return (
+        f"step {newest['step']}/{settings.max_steps}  loss {newest['loss']:.3f}  lr {newest['lr']:.2e}  "
+        f"{newest['audio_s_per_s']:.0f} s of audio/s  waiting for data {newest['data_wait_share']:.0%}  "
+        f"ETA {_eta(newest, settings=settings)}"
+    )
+
+
+def screen(rows: Sequence[Row], *, settings: TrainSettings) -> RenderableType:
+    """Return the whole screen: bar, numbers of the newest step, error rates over time."""
+    steps = [row for row in rows if row["kind"] == "step"]
+    validations = [row for row in rows if row["kind"] == "validation"]
+    done = steps[-1]["step"] if steps else 0
+    parts: list[RenderableType] = [ProgressBar(total=settings.max_steps, completed=done)]
+    parts.append(_numbers(steps[-1], settings=settings) if steps else Text("starting the workers", style="dim"))
+    if validations:
+        parts.append(_rates(validations, settings=settings))
+    return Panel(Group(*parts), title=f"{settings.run_dir}", title_align="left")
+
+
+def _numbers(row: Row, *, settings: TrainSettings) -> Table:
+    grid = Table.grid(padding=(0, 3))
+    cells = {
+        "step": f"{row['step']:,} / {settings.max_steps:,}",
+        "loss": f"{row['loss']:.3f}",
+        "learning rate": f"{row['lr']:.2e}",
+        "audio": f"{row['audio_s_per_s']:.0f} s/s",
+        "data wait": f"{row['data_wait_share']:.0%}",
+        "ETA": _eta(row, settings=settings),
+    }
+    grid.add_row(*(Text.assemble((f"{name} ", "dim"), (value, "bold")) for name, value in cells.items()))
+    return grid
+
+
+def _rates(validations: Sequence[Row], *, settings: TrainSettings) -> Table:
+    """Error rate per locale: base, the last few validations, best marked."""
+    shown = [validations[0], *validations[1:][-5:]]
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("error rate")
+    for row in shown:
+        best = row["step"] == validations[-1].get("best_step")
+        table.add_column(f"step {row['step']}{' *' if best else ''}" if row["step"] else "base", justify="right")
+    for tag in shown[0]["locales"]:
+        role = "" if tag in settings.validation.targets else " (guard)"
+        table.add_row(tag + role, *(f"{row['locales'][tag]['rate']:.1%}" for row in shown))
+    return table
+
+
+def _eta(row: Row, *, settings: TrainSettings) -> str:
+    """Time left at the run's mean speed so far, validations and checkpoints included."""
+    left_s = row["elapsed_s"] / max(1, row["step"]) * (settings.max_steps - row["step"])
+    return str(timedelta(seconds=round(left_s)))
+
+
+def newest_rates(rows: Sequence[Row]) -> Mapping[str, float]:
+    """Return locale -> error rate of the newest validation; empty before the first."""
+    validations = [row for row in rows if row["kind"] == "validation"]
+    return {tag: score["rate"] for tag, score in validations[-1]["locales"].items()} if validations else {}

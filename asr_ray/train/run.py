@@ -1,0 +1,243 @@
+"""A fine-tuning run on a Ray cluster: the only place that assembles `ray.train`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ray
+import ray.data
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from asr_ray.config import dump
+from asr_ray.data.feed import PlannedFeed
+from asr_ray.data.planned import PlannedData, ResumePoint
+from asr_ray.errors import EnvironmentFault, Interrupted, TrainingError
+from asr_ray.model.nemo_file import sha256_of
+from asr_ray.settings import ResourceSettings, TrainSettings
+from asr_ray.train.checkpoint import CheckpointStore, RunState
+from asr_ray.train.loop import stop_file
+from asr_ray.train.setup import planned_data
+from asr_ray.train.worker import TRAIN_DATASET, WorkerTask, train_worker
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        best_model: `.nemo` of the best validated step.
+        consumed_s: seconds in the weights, by "locale/source".
+        planned_s: what the mix asked for, of the same total.
+        validations: every validation, the base first.
+    """
+
+    run_dir: Path
+    steps: int
+    best_step: int | None
+    best_model: Path
+    best_sha256: str
+    consumed_s: Mapping[str, float]
+    planned_s: Mapping[str, float]
+    validations: tuple[Mapping[str, Any], ...]
+    elapsed_s: float
+
+
+def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | None = None) -> RunSummary:
+    """Train, or go on training, the run in `settings.run_dir` on the connected Ray cluster.
+
+    A first Ctrl-C asks the workers to commit a checkpoint and stop; a second one stops at once.
+
+    Args:
+        watch: called about twice a second with the run folder, to show progress.
+
+    Raises:
+        EnvironmentFault: the cluster cannot hold the workers and still read data.
+        TrainingError: the run failed for good.
+        Interrupted: stopped on request; the same call goes on.
+    """
+    settings = settings.model_copy(update={"run_dir": settings.run_dir.resolve()})
+    check_cluster(settings.resources, available=ray.cluster_resources())
+    planned = planned_data(settings)
+    _prepare_run_dir(settings)
+    trainer = _build_trainer(settings, planned=planned)
+    _fit(trainer, settings=settings, watch=watch)
+    return _summarise(settings, planned=planned)
+
+
+def check_cluster(resources: ResourceSettings, *, available: Mapping[str, float]) -> None:
+    """Raise EnvironmentFault unless the workers fit and one CPU stays free to read data.
+
+    Without a free CPU ingestion waits forever and says nothing.
+    """
+    cpus = available.get("CPU", 0.0)
+    needed = resources.num_workers * resources.cpus_per_worker
+    if cpus - needed < 1.0:
+        raise EnvironmentFault(
+            f"{resources.num_workers} workers take {needed:g} of {cpus:g} CPUs; reading data needs one more",
+            fix="lower resources.cpus_per_worker (0.5 is fine on a small machine) or resources.num_workers",
+        )
+    gpus = available.get("GPU", 0.0)
+    if resources.use_gpu and gpus < resources.num_workers:
+        raise EnvironmentFault(
+            f"{resources.num_workers} workers need as many GPUs, the cluster has {gpus:g}",
+            fix="lower resources.num_workers, or set resources.use_gpu=false",
+        )
+
+
+def _prepare_run_dir(settings: TrainSettings) -> None:
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    (settings.run_dir / "config.yaml").write_text(dump(settings), encoding="utf-8")
+    stop_file(settings.run_dir).unlink(missing_ok=True)
+
+
+def _build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+    resources = settings.resources
+    # An idle feed is normal during validation; Ray's guard would call it stuck.
+    ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1  # type: ignore[attr-defined]
+    return TorchTrainer(
+        train_worker,
+        train_loop_config=WorkerTask(settings, planned.plan.digest),  # type: ignore[arg-type]  # any picklable value
+        torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=resources.num_workers,
+            use_gpu=resources.use_gpu,
+            resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": int(resources.use_gpu)},
+        ),
+        run_config=RunConfig(
+            # Ray's own bookkeeping; checkpoints are ours and lie beside it.
+            name="ray",
+            storage_path=str(settings.run_dir),
+            failure_config=FailureConfig(max_failures=resources.max_failures),
+        ),
+        # Called at each start of the worker group; the real dataset is built in `configure`.
+        datasets={TRAIN_DATASET: _placeholder},
+        dataset_config=PlannedFeed(planned, resume=functools.partial(resume_point, settings)),
+    )
+
+
+def resume_point(settings: TrainSettings) -> ResumePoint | None:
+    """Return where the newest committed checkpoint of a run stands; None starts from the beginning."""
+    found = CheckpointStore(settings.run_dir).newest()
+    if found is None:
+        return None
+    state = found[1]
+    steps = state.step * settings.optim.accumulate
+    return ResumePoint(position=state.position, world_size=state.world_size, steps_taken=steps)
+
+
+def _placeholder() -> ray.data.Dataset:
+    return ray.data.from_items([0])
+
+
+def _fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path], None] | None) -> None:
+    """Run `fit` beside the main thread, which stays free for progress and Ctrl-C."""
+    failure: list[Exception] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except (ray.train.TrainingFailedError, ray.exceptions.RayError, RuntimeError) as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=fit, name="trainer", daemon=True)
+    with _stop_on_interrupt(settings.run_dir) as stopped:
+        thread.start()
+        while thread.is_alive():
+            thread.join(_POLL_S)
+            if watch is not None:
+                watch(settings.run_dir)
+    if failure:
+        raise TrainingError(
+            f"{settings.run_dir}: training failed: {_root_cause(failure[0])}",
+            fix="mend the cause; the same command resumes from the last checkpoint",
+        ) from failure[0]
+    if stopped.is_set():
+        raise Interrupted(f"{settings.run_dir}: stopped, checkpoint committed", fix="the same command resumes")
+
+
+class _stop_on_interrupt:  # noqa: N801  # reads as a verb in the `with` line
+    """First SIGINT or SIGTERM: ask for a checkpoint and a stop. Second: leave at once."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.stopped = threading.Event()
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> threading.Event:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self.stopped
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        stop_file(self.run_dir).unlink(missing_ok=True)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped.is_set():
+            raise KeyboardInterrupt
+        self.stopped.set()
+        stop_file(self.run_dir).touch()
+
+
+def _root_cause(error: BaseException) -> str:
+    """The first line a person can act on, from inside Ray's wrappers."""
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        rank, cause = next(iter(failures.items()))
+        return f"rank {rank}: {_root_cause(cause)}"
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
+    found = CheckpointStore(settings.run_dir).newest()
+    best_model = settings.run_dir / "best.nemo"
+    if found is None or not best_model.exists():
+        raise TrainingError(f"{settings.run_dir}: the run ended without a model", fix="see its logs under ray/")
+    state: RunState = found[1]
+    total_s = sum(state.consumed_s.values())
+    summary = RunSummary(
+        run_dir=settings.run_dir,
+        steps=state.step,
+        best_step=state.best_step,
+        best_model=best_model,
+        best_sha256=sha256_of(best_model),
+        consumed_s=state.consumed_s,
+        planned_s={"/".join(key): share * total_s for key, share in planned.mix.shares.items()},
+        validations=state.validations,
+        elapsed_s=state.elapsed_s,
+    )
+    write_summary(settings.run_dir, summary=summary)
+    return summary
+
+
+def write_summary(run_dir: Path, *, summary: RunSummary) -> None:
+    """Leave `summary.json`, with the exit code that `ray job submit` would flatten."""
+    tree = {
+        "exit_code": 0,
+        "steps": summary.steps,
+        "best_step": summary.best_step,
+        "best_model": summary.best_model.name,
+        "best_sha256": summary.best_sha256,
+        "consumed_s": dict(summary.consumed_s),
+        "planned_s": dict(summary.planned_s),
+        "validations": [dict(entry) for entry in summary.validations],
+        "elapsed_s": summary.elapsed_s,
+    }
+    temporary = run_dir / f".summary-{os.getpid()}.json"
+    temporary.write_text(json.dumps(tree, indent=1), encoding="utf-8")
+    temporary.replace(run_dir / "summary.json")

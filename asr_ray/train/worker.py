@@ -1,0 +1,75 @@
+"""One Ray Train worker: builds the model on its device, runs the loop, hands over the best weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray.train
+import torch
+
+from asr_ray.data.feed import read_batches
+from asr_ray.data.heldout import read_heldout
+from asr_ray.model.base import resolve_base
+from asr_ray.model.nemo_file import load_model, quiet_nemo, save_model
+from asr_ray.records import Batch, Position
+from asr_ray.settings import TrainSettings
+from asr_ray.train.checkpoint import RunState
+from asr_ray.train.loop import Loop, Worker, load_weights
+
+TRAIN_DATASET = "train"
+"""Name under which Ray Train hands the feed to the workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """What the driver sends to every worker: plain values only, the model is built where it runs."""
+
+    settings: TrainSettings
+    plan_digest: str
+
+
+def train_worker(task: WorkerTask) -> None:
+    """Train on this worker until the run ends; rank 0 leaves `best.nemo`."""
+    logging.getLogger("asr_ray").setLevel(logging.INFO)
+    settings, context = task.settings, ray.train.get_context()
+    if settings.resources.threads_per_worker is not None:
+        torch.set_num_threads(settings.resources.threads_per_worker)
+    worker = Worker(
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        device=torch.device("cuda", context.get_local_rank()) if settings.resources.use_gpu else torch.device("cpu"),
+        batches=_batches,
+        report=_report,
+    )
+    with quiet_nemo():
+        model = load_model(resolve_base(settings.model.base), device=worker.device)
+    validation = read_heldout(
+        settings.data.validation,
+        locales=[*settings.validation.targets, *settings.validation.guards],
+        utterances_per_locale=settings.validation.utterances_per_locale,
+    )
+    loop = Loop(settings, model=model, worker=worker, validation=validation, plan_digest=task.plan_digest)
+    state = loop.run()
+    if worker.rank == 0 and state.step >= settings.max_steps:
+        export_best(loop, state=state, path=settings.run_dir / "best.nemo")
+    worker.barrier()
+
+
+def export_best(loop: Loop, *, state: RunState, path: Path) -> None:
+    """Write the weights of the best checkpoint as a plain `.nemo`."""
+    if state.best_step is not None and state.best_step != state.step:
+        load_weights(loop.objective, loop.store.path(state.best_step), device=loop.worker.device)
+    with quiet_nemo():
+        save_model(loop.objective.model, path)
+
+
+def _batches(position: Position) -> Iterator[Batch]:
+    return read_batches(ray.train.get_dataset_shard(TRAIN_DATASET), start=position)
+
+
+def _report(metrics: Mapping[str, float]) -> None:
+    # Our own store keeps the checkpoints; this only feeds schedulers and shows that the run is alive.
+    ray.train.report(dict(metrics))

@@ -1,0 +1,112 @@
+"""What all jobs share: arguments, settings, exit codes. Heavy imports wait until the settings are valid."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+# Jobs also run from a checkout that is not installed.
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
+
+from asr_ray import config
+from asr_ray.errors import AsrRayError, Interrupted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+S = TypeVar("S", bound=config.Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[S]):
+    """One call of a job.
+
+    Attributes:
+        settings: validated settings.
+        config: file they came from, to be named in what to do next.
+        sets: overrides, as given.
+        as_json: whether standard output shall hold one JSON object and nothing else.
+    """
+
+    settings: S
+    config: Path | None
+    sets: Sequence[str]
+    as_json: bool
+
+    def show(self, result: Mapping[str, Any], *, human: Callable[[Console], None]) -> None:
+        """Write the result as JSON, or let `human` draw it."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(result, ensure_ascii=False, default=str) + "\n")
+            return
+        from rich.console import Console
+
+        human(Console(highlight=False))
+
+
+def run_job(
+    description: str | None,
+    *,
+    schema: type[S],
+    act: Callable[[Job[S]], int | None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse, validate, act; return the exit code (`asr_ray.errors` lists them).
+
+    Args:
+        description: the docstring of the job; what `--help` prints.
+        schema: settings class.
+        act: does the work; returns an exit code or None for 0.
+        argv: arguments, None for those of the process.
+    """
+    arguments = _parser(description, schema=schema).parse_args(argv)
+    try:
+        loaded = config.load(arguments.config, schema=schema, sets=arguments.set)
+        if arguments.dry_run:
+            sys.stdout.write(_dry_run(loaded, as_json=arguments.json) + "\n")
+            return 0
+        job = Job(
+            settings=loaded.settings, config=arguments.config, sets=arguments.set, as_json=arguments.json
+        )
+        return act(job) or 0
+    except AsrRayError as error:
+        # Ray raises a copy that prints a traceback and keeps the original as its cause.
+        sys.stderr.write(f"error: {getattr(error, 'cause', error)}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+        return Interrupted.exit_code
+
+
+def _parser(description: str | None, *, schema: type[config.Settings]) -> argparse.ArgumentParser:
+    keys = ", ".join(schema.model_fields)
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=f"keys of the configuration: {keys}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file; may name its parent with `base:`"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="override one value; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print every setting with its origin and do nothing"
+    )
+    return parser
+
+
+def _dry_run(loaded: config.Loaded[Any], *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(loaded.settings.model_dump(mode="json"), ensure_ascii=False)
+    return config.describe(loaded)

@@ -1,0 +1,44 @@
+"""Fine-tune a model on prepared shards, or go on with a run that was stopped.
+
+    python jobs/train.py --config configs/runs/demo.yaml
+    python jobs/train.py --config configs/runs/my_run.yaml --set optim.peak_lr=3e-4 --set run_dir=runs/lr3e-4
+    ray job submit --working-dir . -- python jobs/train.py --config configs/runs/my_run.yaml
+
+Writes RUN/config.yaml, metrics.jsonl, ledger/, checkpoints/, best.nemo and summary.json. The same command
+resumes: the run's folder is its identity. Ctrl-C commits a checkpoint first (exit code 6).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+from _cli import Job, run_job
+
+from asr_ray.settings import TrainSettings
+
+
+def act(job: Job[TrainSettings]) -> None:
+    """Train under a progress display and say what to do next."""
+    from _ray import start_ray
+    from rich.console import Console
+
+    from asr_ray.train.progress import Progress
+    from asr_ray.train.run import run_training
+
+    resources = job.settings.resources
+    start_ray(num_cpus=resources.local_cpus)
+    with Progress(job.settings, console=Console(stderr=job.as_json)) as progress:
+        summary = run_training(job.settings, watch=progress.update)
+    job.show(
+        asdict(summary),
+        human=lambda console: console.print(
+            f"best of {summary.steps} steps is step {summary.best_step}: {summary.best_model}\n"
+            f"next: python jobs/evaluate.py --set 'models={{base: {job.settings.model.base}, "
+            f"tuned: {summary.best_model}}}' --set data=PREPARED_TEST --set out={summary.run_dir}/evaluation"
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(__doc__, schema=TrainSettings, act=act))

@@ -1,0 +1,284 @@
+"""A plan is played on metadata as a run would do it: steps are taken, ranks come and go.
+
+The property to hold: whatever the world sizes, the rows taken are the rows of the windows, each
+as often as there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr_ray.data.batching import BatchBudget, CostModel
+from asr_ray.data.catalog import Catalog
+from asr_ray.data.mix import Key, MixPolicy, mix_shares
+from asr_ray.data.plan import Plan, PlannedStep, plan_summary
+from asr_ray.data.row_order import Stage
+from asr_ray.errors import ConfigError, DataError
+from asr_ray.records import Position
+from asr_ray.testing.catalogs import made_up_catalog
+
+COUNTS: dict[Key, int] = {
+    ("bg-BG", "a"): 900,
+    ("el-GR", "a"): 2000,
+    ("el-GR", "b"): 700,
+    ("en-US", "a"): 6000,
+    ("mt-MT", "a"): 400,
+}
+START = Position()
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    """10,000 utterances of four locales."""
+    return made_up_catalog(COUNTS)
+
+
+def plan_of(catalog: Catalog, *, seed: int = 3, window: int = 600, max_padded_s: float = 60.0) -> Plan:
+    shares = mix_shares(catalog.seconds_by_key, policy=MixPolicy()).shares
+    budget = BatchBudget(max_padded_s=max_padded_s)
+    return Plan.of(catalog, shares, seed=seed, budget=budget, window_utterances=window)
+
+
+def rows_of(steps: list[PlannedStep]) -> Counter[int]:
+    return Counter(np.concatenate([batch for step in steps for batch in step.batches]).tolist())
+
+
+def rows_of_windows(plan: Plan, count: int) -> Counter[int]:
+    windows = itertools.islice(plan.windows(START), count)
+    return Counter(np.concatenate([window.rows for window in windows]).tolist())
+
+
+def windows_before(plan: Plan, position: Position) -> int:
+    return position.epoch * plan.windows_per_epoch + position.window
+
+
+@pytest.mark.parametrize("world_size", range(1, 9))
+def test_an_epoch_gives_each_row_of_its_windows_once_on_any_world_size(
+    catalog: Catalog, world_size: int
+) -> None:
+    plan = plan_of(catalog)
+    steps = list(
+        itertools.takewhile(lambda step: step.position.epoch == 0, plan.steps(START, world_size=world_size))
+    )
+    assert {len(step.batches) for step in steps} == {world_size}
+    assert rows_of(steps) == rows_of_windows(plan, plan.windows_per_epoch)
+
+
+def test_with_shares_by_hours_an_epoch_is_a_pass(catalog: Catalog) -> None:
+    total = sum(catalog.seconds_by_key.values())
+    shares = {key: seconds / total for key, seconds in catalog.seconds_by_key.items()}
+    plan = Plan.of(catalog, shares, seed=0, window_utterances=500)
+    used = rows_of_windows(plan, plan.windows_per_epoch)
+    read_s = sum(float(catalog.durations_s[row]) * times for row, times in used.items())
+    assert 0.98 * total <= read_s <= 1.1 * total
+    assert len(used) >= 0.97 * len(catalog)
+    assert max(used.values()) <= 2
+
+
+def test_no_utterance_is_two_uses_ahead_of_another_of_its_source(catalog: Catalog) -> None:
+    used = np.zeros(len(catalog), dtype=np.int64)
+    for window in itertools.islice(plan_of(catalog).windows(START), 60):
+        np.add.at(used, window.rows, 1)
+        for key in range(len(catalog.keys)):
+            of_key = used[catalog.key_of_row == key]
+            assert of_key.max() - of_key.min() <= 1
+
+
+def test_the_same_fields_give_the_same_plan(catalog: Catalog) -> None:
+    first, second = (
+        list(itertools.islice(plan_of(made_up_catalog(COUNTS)).steps(START, world_size=4), 60))
+        for _ in range(2)
+    )
+    assert [step.position for step in first] == [step.position for step in second]
+    for one, other in zip(first, second, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one.batches, other.batches, strict=True))
+
+
+def test_windows_can_be_sought(catalog: Catalog) -> None:
+    plan = plan_of(catalog)
+    windows = list(itertools.islice(plan.windows(START), 2 * plan.windows_per_epoch))
+    assert [(w.epoch, w.index) for w in windows[-2:]] == [
+        (1, plan.windows_per_epoch - 2),
+        (1, plan.windows_per_epoch - 1),
+    ]
+    sought = next(plan_of(catalog).windows(Position(1, 3)))
+    assert np.array_equal(sought.rows, windows[plan.windows_per_epoch + 3].rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    legs=st.lists(st.tuples(st.integers(1, 8), st.integers(0, 25)), min_size=1, max_size=6),
+    seed=st.integers(0, 50),
+)
+def test_any_chain_of_world_sizes_takes_each_row_once(
+    catalog: Catalog, legs: list[tuple[int, int]], seed: int
+) -> None:
+    """Legs of (world size, steps until the next kill), then on to the end of a window."""
+    plan = plan_of(catalog, seed=seed, window=200)
+    position, taken, world_size = START, list[PlannedStep](), legs[0][0]
+    for next_size, count in legs:
+        position = plan.resume(position, old_world_size=world_size, new_world_size=next_size)
+        world_size = next_size
+        leg = list(itertools.islice(plan.steps(position, world_size=world_size), count))
+        taken += leg
+        position = leg[-1].after if leg else position
+    taken += plan.window_steps(position, world_size=world_size)
+    assert rows_of(taken) == rows_of_windows(plan, windows_before(plan, taken[-1].after))
+
+
+@pytest.mark.parametrize("chain", [(8, 6, 4, 8), (1, 8, 1), (2, 3, 2, 3, 2)])
+def test_a_kill_at_every_step_of_a_window_loses_and_doubles_nothing(
+    catalog: Catalog, chain: tuple[int, ...]
+) -> None:
+    plan = plan_of(catalog, window=200)
+    for kill_after in range(1, len(plan.window_steps(START, world_size=chain[0])) + 1):
+        position, taken, world_size = START, list[PlannedStep](), chain[0]
+        for next_size in chain:
+            position = plan.resume(position, old_world_size=world_size, new_world_size=next_size)
+            world_size = next_size
+            leg = plan.window_steps(position, world_size=world_size)[:kill_after]
+            taken += leg
+            position = leg[-1].after
+        if position.step > 0:
+            taken += plan.window_steps(position, world_size=world_size)
+        assert rows_of(taken) == rows_of_windows(plan, windows_before(plan, taken[-1].after))
+
+
+def test_a_rest_smaller_than_the_ranks_joins_the_next_window(catalog: Catalog) -> None:
+    plan = plan_of(catalog, window=64, max_padded_s=25.0)
+    one_by_one = plan.window_steps(START, world_size=1)
+    last = one_by_one[-1]
+    assert len(last.batches[0]) < 64
+    position = plan.resume(last.position, old_world_size=1, new_world_size=64)
+    joined = plan.window_steps(position, world_size=64)
+    assert joined[-1].after == Position(0, 2)
+    assert rows_of([*one_by_one[:-1], *joined]) == rows_of_windows(plan, 2)
+
+
+def test_resuming_with_the_same_world_size_continues_at_the_step(catalog: Catalog) -> None:
+    plan = plan_of(catalog)
+    whole = list(itertools.islice(plan.steps(START, world_size=4), 50))
+    rest = list(itertools.islice(plan_of(catalog).steps(whole[17].after, world_size=4), 32))
+    for one, other in zip(whole[18:], rest, strict=True):
+        assert one.position == other.position
+        assert all(np.array_equal(a, b) for a, b in zip(one.batches, other.batches, strict=True))
+
+
+def test_after_says_what_the_steps_say(catalog: Catalog) -> None:
+    plan = plan_of(catalog)
+    position = Position(0, 1, 0, ((8, 2),))
+    for step in itertools.islice(plan.steps(position, world_size=3), 40):
+        assert step.position == position
+        assert plan.after(position, world_size=3) == step.after
+        position = step.after
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        (Position(1, 2, 5), Position(1, 2, 0, ((8, 5),))),
+        (Position(1, 2, 3, ((8, 5),)), Position(1, 2, 0, ((8, 5), (8, 3)))),
+        (Position(1, 2, 0, ((4, 5),)), Position(1, 2, 0, ((4, 5),))),
+        (Position(1, 2), Position(1, 2)),
+    ],
+)
+def test_resume_remembers_the_cut_that_was_begun(position: Position, expected: Position) -> None:
+    assert Plan.resume(position, old_world_size=8, new_world_size=6) == expected
+    assert Plan.resume(position, old_world_size=8, new_world_size=8) == position
+
+
+def test_a_position_beyond_its_window_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(DataError, match="no such step"):
+        plan_of(catalog).window_steps(Position(0, 0, 10_000), world_size=2)
+
+
+def test_a_small_catalog_goes_round_and_round() -> None:
+    catalog = made_up_catalog({("mt-MT", "a"): 10})
+    plan = Plan.of(catalog, {("mt-MT", "a"): 1.0}, seed=0, window_utterances=64)
+    steps = plan.window_steps(START, world_size=2)
+    assert set(rows_of(steps).values()) == {7}  # whole row groups of 10 until at least 64
+
+
+def test_a_plan_travels_without_what_it_has_worked_out(catalog: Catalog) -> None:
+    plan = plan_of(catalog)
+    before = plan.window_steps(Position(0, 2), world_size=2)
+    copy = pickle.loads(pickle.dumps(plan))
+    assert copy.digest == plan.digest
+    after = copy.window_steps(Position(0, 2), world_size=2)
+    assert rows_of(before) == rows_of(after)
+
+
+def test_the_digest_names_everything_that_matters(catalog: Catalog) -> None:
+    plan = plan_of(catalog)
+    other_shares = (Stage(first_window=0, shares={("mt-MT", "a"): 1.0}),)
+    variants = [
+        plan,
+        plan_of(made_up_catalog(COUNTS, seed=1)),
+        replace(plan, seed=4),
+        replace(plan, stages=other_shares),
+        replace(plan, window_utterances=601),
+        replace(plan, budget=BatchBudget(max_padded_s=61.0)),
+        replace(plan, cost=CostModel(d=1.0)),
+    ]
+    assert len({variant.digest for variant in variants}) == len(variants)
+    assert plan_of(made_up_catalog(COUNTS)).digest == plan.digest
+
+
+def test_an_utterance_over_the_budget_stops_the_plan_before_it_starts(catalog: Catalog) -> None:
+    with pytest.raises(DataError, match=r"row \d+ of row group \d+ in shards/.* fits no batch"):
+        plan_of(catalog, max_padded_s=15.0)
+
+
+def test_an_unused_source_may_exceed_the_budget() -> None:
+    long = made_up_catalog({("el-GR", "a"): 200, ("bg-BG", "a"): 200}, longest_s=60.0)
+    limit = float(long.durations_s[long.key_of_row == long.keys.index(("bg-BG", "a"))].max())
+    budget = BatchBudget(max_padded_s=limit + 0.01)
+    Plan.of(long, {("bg-BG", "a"): 1.0, ("el-GR", "a"): 0.0}, seed=0, budget=budget)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [{("el-GR", "a"): 0.5}, {("el-GR", "a"): 1.5, ("bg-BG", "a"): -0.5}, {("ja-JP", "a"): 1.0}, {}],
+)
+def test_shares_that_are_none_are_refused(catalog: Catalog, shares: dict[Key, float]) -> None:
+    with pytest.raises(ConfigError):
+        Plan.of(catalog, shares, seed=0)
+
+
+@pytest.mark.parametrize("firsts", [(), (1,), (0, 5, 5), (0, 7, 3)])
+def test_stages_begin_at_zero_and_rise(catalog: Catalog, firsts: tuple[int, ...]) -> None:
+    stages = tuple(Stage(first_window=first, shares={("mt-MT", "a"): 1.0}) for first in firsts)
+    with pytest.raises(ConfigError, match="stages"):
+        Plan(catalog=catalog, stages=stages, seed=0)
+
+
+def test_the_summary_counts_what_the_steps_hold(catalog: Catalog) -> None:
+    plan = plan_of(catalog)
+    steps = list(itertools.islice(plan.steps(START, world_size=4), 30))
+    summary = plan_summary(plan, steps=30, world_size=4)
+    batches = [batch for step in steps for batch in step.batches]
+    audio_s = sum(float(catalog.durations_s[batch].sum(dtype=np.float64)) for batch in batches)
+    padded_s = [len(batch) * float(catalog.durations_s[batch].max()) for batch in batches]
+    assert summary.steps == 30
+    assert sum(summary.seconds.values()) == pytest.approx(audio_s)
+    assert summary.audio_padding == pytest.approx(1 - audio_s / sum(padded_s))
+    assert summary.largest_batch.padded_s == pytest.approx(max(padded_s))
+    assert summary.largest_batch.utterances == max(len(batch) for batch in batches)
+    assert summary.passes[("mt-MT", "a")] == pytest.approx(
+        summary.seconds[("mt-MT", "a")] / catalog.seconds_by_key[("mt-MT", "a")]
+    )
+    assert 0 < summary.lattice_padding < 0.25
+    assert 0.95 < summary.step_efficiency <= 1
+
+
+def test_a_summary_of_no_steps_is_refused(catalog: Catalog) -> None:
+    with pytest.raises(ConfigError):
+        plan_summary(plan_of(catalog), steps=0, world_size=1)

@@ -1,0 +1,329 @@
+"""Preparation on a real, small Ray: what goes in comes out, in one order, or nothing does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from asr_ray.data import shards
+from asr_ray.data.audio import encode_flac
+from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
+from asr_ray.data.read import addresses, decode_pcm16, read_rows, read_utterances
+from asr_ray.data.shard_file import SHARD_SCHEMA
+from asr_ray.data.shards import prepare
+from asr_ray.data.summary import PrepareSummary
+from asr_ray.errors import ConfigError, DataError
+from asr_ray.settings import CheckSettings, CorpusSettings, PrepareSettings
+from asr_ray.testing.fakes import FakeTokenizer
+from asr_ray.testing.noise import noise, write_corpus, write_manifest
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+
+TOKENIZER = FakeTokenizer()
+
+
+def settings_for(manifest: str | Path, out: Path, **checks: float) -> PrepareSettings:
+    return PrepareSettings(
+        corpora=[CorpusSettings(path=str(manifest), source="radio")],
+        out=out,
+        utterances_per_shard=20,
+        utterances_per_row_group=8,
+        checks=CheckSettings(**checks),
+    )
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.parquet"))
+    }
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """50 Greek and 30 Bulgarian utterances in one file."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = write_corpus(folder, locale="el-GR", count=50) + write_corpus(folder, locale="bg-BG", count=30)
+    return write_manifest(folder / "m.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def prepared(manifest: Path, ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> PrepareSummary:
+    return prepare(settings_for(manifest, tmp_path_factory.mktemp("data") / "out"), tokenizer=TOKENIZER)
+
+
+def test_every_utterance_comes_back_as_it_was(manifest: Path, prepared: PrepareSummary) -> None:
+    catalog = Catalog.read(prepared.out / "catalog.parquet", ids=True)
+
+    utterances = read_utterances(prepared.out, addresses(catalog.table))
+
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    originals = {(manifest.parent / row["audio_filepath"]).read_bytes(): row for row in rows}
+    assert len(utterances) == len(originals) == 80
+    for utterance in utterances:
+        row = originals.pop(utterance.audio)
+        assert (utterance.text, utterance.locale, utterance.speaker) == (
+            row["text"],
+            row["target_lang"],
+            row["speaker"],
+        )
+        assert len(decode_pcm16(utterance.audio)) == round(utterance.duration_s * 16_000)
+
+
+def test_the_catalog_describes_the_shards(prepared: PrepareSummary) -> None:
+    catalog = Catalog.read(prepared.out / "catalog.parquet", ids=True)
+    rows = catalog.table.to_pylist()
+
+    for row in rows:
+        (stored,) = read_rows(
+            prepared.out / row["shard"], row_group=row["row_group"], rows=[row["row"]]
+        ).to_pylist()
+        assert (stored["id"], stored["locale"], stored["source"]) == (row["id"], row["locale"], row["source"])
+        assert stored["duration_s"] == pytest.approx(row["duration_s"])
+        assert row["num_tokens"] == len(TOKENIZER.encode(stored["text"]))
+    assert len({row["speaker"] for row in rows}) == 3
+    assert catalog.metadata[TOKENIZER_DIGEST] == TOKENIZER.digest
+    assert catalog.hours_by_key[("el-GR", "radio")] == pytest.approx(
+        next(each.hours for each in prepared.prepared if each.locale == "el-GR"), rel=1e-5
+    )
+
+
+def test_shards_hold_one_locale_in_small_row_groups(prepared: PrepareSummary) -> None:
+    files = sorted((prepared.out / "shards").rglob("*.parquet"))
+
+    assert [str(file.relative_to(prepared.out)) for file in files] == [
+        "shards/bg-BG/radio/part-00000.parquet",
+        "shards/bg-BG/radio/part-00001.parquet",
+        "shards/el-GR/radio/part-00000.parquet",
+        "shards/el-GR/radio/part-00001.parquet",
+        "shards/el-GR/radio/part-00002.parquet",
+    ]
+    for file in files:
+        metadata = pq.read_metadata(file)
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        assert all(size == 8 for size in sizes[:-1])
+        assert pq.read_schema(file).equals(SHARD_SCHEMA)
+        assert set(pq.read_table(file)["locale"].to_pylist()) == {file.parent.parent.name}
+
+
+def test_the_summary_says_what_was_made(prepared: PrepareSummary) -> None:
+    stored = json.loads((prepared.out / "summary.json").read_text())
+
+    assert stored == json.loads(json.dumps(prepared.as_json()))
+    assert [(each["locale"], each["utterances"]) for each in stored["prepared"]] == [
+        ("bg-BG", 30),
+        ("el-GR", 50),
+    ]
+    assert (stored["utterances"], stored["rejected_rows"], stored["exit_code"]) == (80, 0, 0)
+
+
+def test_the_result_depends_on_nothing_but_the_corpus(
+    manifest: Path, prepared: PrepareSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    shuffled = manifest.parent / "shuffled" / "m.jsonl"
+    shuffled.parent.mkdir()
+    order = np.random.default_rng(0).permutation(len(lines))
+    moved = [lines[index].replace(b'"audio_filepath": "', b'"audio_filepath": "../') for index in order]
+    shuffled.write_bytes(b"".join(moved))
+    named = [json.loads(line) | {"id": f"u{index}"} for index, line in enumerate(lines)]
+    moved_named = [json.loads(moved[place]) | {"id": f"u{index}"} for place, index in enumerate(order)]
+    monkeypatch.setattr(shards, "_ROWS_PER_SPAN", 7)
+
+    prepare(
+        settings_for(write_manifest(manifest.parent / "a.jsonl", named), tmp_path / "a"), tokenizer=TOKENIZER
+    )
+    monkeypatch.setattr(shards, "_MAX_TASKS", 2)
+    prepare(
+        settings_for(write_manifest(shuffled.parent / "b.jsonl", moved_named), tmp_path / "b"),
+        tokenizer=TOKENIZER,
+    )
+
+    assert content_of(tmp_path / "a") == content_of(tmp_path / "b")
+
+
+def test_progress_ends_at_one_for_both_stages(manifest: Path, tmp_path: Path) -> None:
+    told: dict[str, float] = {}
+
+    prepare(settings_for(manifest, tmp_path / "out"), tokenizer=TOKENIZER, progress=told.__setitem__)
+
+    assert told == {"check": 1.0, "write": 1.0}
+
+
+def test_an_unchanged_preparation_is_reused_and_a_changed_one_is_not(manifest: Path, tmp_path: Path) -> None:
+    settings = settings_for(manifest, tmp_path / "out")
+    first = prepare(settings, tokenizer=TOKENIZER)
+    written = (tmp_path / "out" / "catalog.parquet").stat().st_mtime_ns
+
+    again = prepare(settings, tokenizer=TOKENIZER)
+
+    assert (first.reused, again.reused) == (False, True)
+    assert again.as_json() == first.as_json()
+    assert (tmp_path / "out" / "catalog.parquet").stat().st_mtime_ns == written
+    stricter = settings_for(manifest, tmp_path / "out", max_duration_s=30.0)
+    assert not prepare(stricter, tokenizer=TOKENIZER).reused
+
+
+@pytest.fixture
+def bad_manifest(tmp_path: Path) -> Path:
+    """Twelve rows: six good ones and one of each fault."""
+    rows = write_corpus(tmp_path, locale="el-GR", count=12)
+    (tmp_path / str(rows[6]["audio_filepath"])).unlink()
+    truncated = tmp_path / str(rows[7]["audio_filepath"])
+    truncated.write_bytes(truncated.read_bytes()[:5_000])
+    lines: list[dict[str, object] | bytes] = [*rows[:8]]
+    lines.append(rows[8] | {"text": ""})
+    lines.append(rows[9] | {"target_lang": "xx-YY"})
+    lines.append(json.dumps(rows[10]).encode()[:-9])
+    lines.append(json.dumps(rows[11] | {"text": "déjà vu"}, ensure_ascii=False).encode("latin-1"))
+    return write_manifest(tmp_path / "m.jsonl", lines)
+
+
+FAULTS = {
+    "missing-audio": 7,
+    "truncated": 8,
+    "empty-text": 9,
+    "unknown-locale": 10,
+    "bad-json": 11,
+    "bad-encoding": 12,
+}
+
+
+def test_bad_rows_stop_the_preparation_with_the_reason_of_each(bad_manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    with pytest.raises(DataError) as caught:
+        prepare(settings_for(bad_manifest, out), tokenizer=TOKENIZER)
+
+    assert "el-GR: 3 of 9 rows rejected (33.3%)" in caught.value.message
+    assert "no known locale in radio: 3 of 12 rows rejected (25.0%)" in caught.value.message
+    assert f"{bad_manifest}:7  missing-audio" in caught.value.message
+    assert str(out / "quarantine.parquet") in caught.value.message
+    assert sorted(path.name for path in out.iterdir()) == ["quarantine.parquet", "summary.json"]
+    stored = json.loads((out / "summary.json").read_text())
+    assert stored["exit_code"] == 3
+    assert Counter(stored["rejected"]["el-GR"]) + Counter(
+        stored["rejected"]["no known locale in radio"]
+    ) == Counter(dict.fromkeys(FAULTS, 1))
+
+
+def test_below_the_limit_bad_rows_are_put_aside(bad_manifest: Path, tmp_path: Path) -> None:
+    summary = prepare(
+        settings_for(bad_manifest, tmp_path / "out", max_rejected_share=0.5), tokenizer=TOKENIZER
+    )
+
+    quarantine = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
+    assert {row["reason"]: row["origin"] for row in quarantine} == {
+        reason: f"{bad_manifest}:{line}" for reason, line in FAULTS.items()
+    }
+    assert (summary.utterances, summary.num_rejected, summary.exit_code) == (6, 6, 0)
+
+
+def test_a_failed_preparation_can_be_repaired_in_place(bad_manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        prepare(settings_for(bad_manifest, tmp_path / "out"), tokenizer=TOKENIZER)
+    bad_manifest.write_bytes(b"".join(bad_manifest.read_bytes().splitlines(keepends=True)[:6]))
+
+    assert prepare(settings_for(bad_manifest, tmp_path / "out"), tokenizer=TOKENIZER).utterances == 6
+
+
+def test_the_second_row_of_an_id_is_a_duplicate(tmp_path: Path) -> None:
+    rows = write_corpus(tmp_path, locale="el-GR", count=4)
+    first = write_manifest(tmp_path / "a.jsonl", [row | {"id": f"u{n % 3}"} for n, row in enumerate(rows)])
+    write_manifest(tmp_path / "b.jsonl", [rows[1] | {"id": "u0"}, rows[2] | {"id": "new"}])
+    settings = settings_for(tmp_path / "*.jsonl", tmp_path / "out", max_rejected_share=0.5)
+
+    prepare(settings, tokenizer=TOKENIZER)
+
+    quarantine = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
+    assert [(Path(row["origin"]).name, row["reason"], row["detail"]) for row in quarantine] == [
+        ("a.jsonl:4", "duplicate-id", f"same id as {first}:1"),
+        ("b.jsonl:1", "duplicate-id", f"same id as {first}:1"),
+    ]
+
+
+def test_other_rates_are_resampled_once_and_other_formats_kept(tmp_path: Path) -> None:
+    (tmp_path / "wide.flac").write_bytes(encode_flac(noise(1.0)[:15_999], sample_rate=44_100))
+    (tmp_path / "right.flac").write_bytes(encode_flac(noise(1.0)))
+    row = {"text": "Ναι.", "lang": "el-GR"}
+    manifest = write_manifest(
+        tmp_path / "m.jsonl",
+        [
+            row | {"audio_filepath": "wide.flac", "duration": 15_999 / 44_100, "id": "wide"},
+            row | {"audio_filepath": "right.flac", "duration": 1.0, "id": "right"},
+        ],
+    )
+    prepare(settings_for(manifest, tmp_path / "out"), tokenizer=TOKENIZER)
+
+    catalog = Catalog.read(tmp_path / "out" / "catalog.parquet")
+    audio = {each.id: each.audio for each in read_utterances(tmp_path / "out", addresses(catalog.table))}
+
+    assert audio["right"] == (tmp_path / "right.flac").read_bytes()
+    assert len(decode_pcm16(audio["wide"])) == round(15_999 * 16_000 / 44_100)
+
+
+def test_sources_stay_inside_the_folder(tmp_path: Path) -> None:
+    rows = write_corpus(tmp_path, locale="el-GR", count=3)
+    sources = ["../../escape", "..", "a/b"]
+    manifest = write_manifest(
+        tmp_path / "m.jsonl", [row | {"source": source} for row, source in zip(rows, sources, strict=True)]
+    )
+
+    prepare(settings_for(manifest, tmp_path / "data" / "out"), tokenizer=TOKENIZER)
+
+    written = set(tmp_path.rglob("part-*.parquet"))
+    assert len(written) == 3
+    assert {path.parent.parent for path in written} == {tmp_path / "data" / "out" / "shards" / "el-GR"}
+
+
+def test_a_folder_of_something_else_is_left_alone(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(ConfigError, match=r"thesis\.txt"):
+        prepare(settings_for(manifest, tmp_path), tokenizer=TOKENIZER)
+
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_stop_while_writing_leaves_no_trace_and_the_old_result(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    prepare(settings_for(manifest, out), tokenizer=TOKENIZER)
+    before = content_of(out)
+
+    def stop(*arguments: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards, "_write_catalog", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(settings_for(manifest, out, max_duration_s=30.0), tokenizer=TOKENIZER)
+
+    assert content_of(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_audio_that_changes_between_checking_and_writing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = write_corpus(tmp_path, locale="el-GR", count=3)
+    manifest = write_manifest(tmp_path / "m.jsonl", rows)
+    survey_all = shards._survey_all
+
+    def survey_then_replace(*arguments: object, **keywords: object) -> object:
+        surveyed = survey_all(*arguments, **keywords)  # type: ignore[arg-type]
+        (tmp_path / str(rows[1]["audio_filepath"])).write_bytes(encode_flac(noise(1.0, seed=99)))
+        return surveyed
+
+    monkeypatch.setattr(shards, "_survey_all", survey_then_replace)
+
+    with pytest.raises(DataError, match=r"m\.jsonl:2"):
+        prepare(settings_for(manifest, tmp_path / "out"), tokenizer=TOKENIZER)
+
+    assert not (tmp_path / "out").exists()
