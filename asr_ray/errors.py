@@ -13,6 +13,8 @@ The number is the exit code of the jobs (DataError ends `jobs/prepare.py` with 3
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 
@@ -27,12 +29,20 @@ class AsrRayError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message, fix)
+        super().__init__(message)
         self.message = message
         self.fix = fix
 
+    def __reduce__(self) -> tuple[Callable[..., AsrRayError], tuple[str, str]]:
+        """Survive the way between processes: the default would lose the keyword-only `fix`."""
+        return functools.partial(_restore, type(self)), (self.message, self.fix)
+
     def __str__(self) -> str:
         return f"{self.message}\n  fix: {self.fix}" if self.fix else self.message
+
+
+def _restore(kind: type[AsrRayError], message: str, fix: str) -> AsrRayError:
+    return kind(message, fix=fix)
 
 
 class ConfigError(AsrRayError):

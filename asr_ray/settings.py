@@ -284,3 +284,5 @@ class DemoSettings(Settings):
     speech: SpeechSettings = SpeechSettings()
     train: Path = Path("configs/runs/demo.yaml")
     """Configuration of the fine-tuning run; its folders are set by the demo."""
+    set: list[str] = []
+    """Overrides of that configuration, `optim.peak_lr=3e-4`."""

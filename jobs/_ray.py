@@ -29,7 +29,7 @@ def start_ray(*, dashboard: bool = False, num_cpus: int | None = None) -> None:
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
-            ray.init(address=address, logging_level=logging.ERROR)
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         else:
             ray.init(
                 address="local",
@@ -37,6 +37,8 @@ def start_ray(*, dashboard: bool = False, num_cpus: int | None = None) -> None:
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
                 logging_level=logging.ERROR,
+                # Failures arrive as exceptions; the rest stays in Ray's own log files.
+                log_to_driver=False,
             )
     except ConnectionError as error:
         raise EnvironmentFault(

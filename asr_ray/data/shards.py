@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -148,7 +149,8 @@ def _survey_all(
         found = dataset.map_batches(survey_batch, batch_size=None, batch_format="pyarrow")
         tables: list[pa.Table] = []
         num_bytes, total_bytes = 0, sum(span["stop"] - span["start"] for span in spans)
-        for table in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+        batches: Any = found.iter_batches(batch_size=None, batch_format="pyarrow")
+        for table in batches:
             tables.append(table.cast(SURVEY_SCHEMA))
             num_bytes += pc.sum(pc.subtract(table["stop"], table["start"])).as_py()
             progress("check", num_bytes / total_bytes)
@@ -264,6 +266,7 @@ def _check_replaceable(out: Path) -> None:
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out` that takes its place at the end, or is removed after an error."""
+    out = out.absolute()
     staging, replaced = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.replaced")
     for leftover in (staging, replaced):
         shutil.rmtree(leftover, ignore_errors=True)

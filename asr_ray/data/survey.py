@@ -60,13 +60,15 @@ class CorpusFile:
 
 
 def corpus_files(corpora: Sequence[CorpusSettings]) -> list[CorpusFile]:
-    """Return every file of every corpus, in the order of the settings.
+    """Return every file of every corpus, in the order of the settings; paths are absolute.
+
+    Tasks may run in another folder than the driver.
 
     Raises:
         DataError: a corpus has none.
     """
     return [
-        CorpusFile(corpus=corpus, path=path)
+        CorpusFile(corpus=corpus, path=path.absolute())
         for corpus in corpora
         for path in READERS[corpus.format].files(corpus)
     ]

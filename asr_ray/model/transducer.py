@@ -46,8 +46,8 @@ def transducer_loss(  # noqa: PLR0913 - the tensors of one batch and one joint
 
         dropout(activation(encoded[t] + predicted[u])) @ output_weight.T + output_bias
 
-    computed in the dtype of `encoded` (under autocast: in the autocast dtype), with log-softmax in float32. All
-    four are differentiable, once.
+    computed in the dtype of `encoded` (under autocast: in the autocast dtype), with log-softmax in float32.
+    All four are differentiable, once.
 
     An utterance with T = 0 has no path; its loss is 0 and so is its gradient. Count such utterances before
     averaging. U = 0 and T < U are ordinary cases. Padding in `encoded`, `predicted`, `tokens` is never read.
@@ -200,17 +200,16 @@ class _TransducerLoss(torch.autograd.Function):
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, blank_logp, label_logp, blank_occupancy, label_occupancy = ctx.saved_tensors
         spec: _Spec = ctx.spec
-        cells = _CellGradients.of(
-            blank_logp, label_logp, blank_occupancy, label_occupancy * (1 + spec.fastemit_lambda)
-        )
-        cell_weight = spec.lattice.per_cell(output_gradients[0])
+        weight = spec.lattice.per_cell(output_gradients[0])
+        blank_occupancy = weight * blank_occupancy
+        label_occupancy = weight * label_occupancy * (1 + spec.fastemit_lambda)
+        cells = _CellGradients.of(blank_logp, label_logp, blank_occupancy, label_occupancy)
         sums = _GradientSums(inputs, spec, ctx.needs_input_grad)
         with torch.autocast(inputs[0].device.type, enabled=False):
             joint = _Joint(inputs, spec)
             for tile in spec.tiles:
                 hidden = joint.hidden(tile)
-                gradient = _logit_gradient(joint, tile, hidden, cells)
-                sums.add(joint, tile, hidden, gradient, cell_weight[tile.cells])
+                sums.add(joint, tile, hidden, _logit_gradient(joint, tile, hidden, cells))
         return (*sums.results(inputs), None)
 
 
@@ -268,21 +267,14 @@ class _GradientSums:
             for x, need in zip(inputs, needed, strict=False)
         )
 
-    def add(
-        self, joint: _Joint, tile: Tile, hidden: _Hidden, logit_gradient: Tensor, cell_weight: Tensor
-    ) -> None:
-        """Add one tile.
-
-        `cell_weight` [cells] is the gradient arriving at the cell's utterance. It is applied on the H side of
-        each product, since the V side is by far the wider.
-        """
-        cell_weight = cell_weight.to(joint.spec.dtype)
+    def add(self, joint: _Joint, tile: Tile, hidden: _Hidden, logit_gradient: Tensor) -> None:
+        """Add one tile."""
         if self.bias is not None:
-            self.bias += cell_weight @ logit_gradient
+            self.bias += logit_gradient.sum(0)
         if self.weight is not None:
-            self.weight += logit_gradient.T @ (hidden.output * cell_weight.unsqueeze(1))
+            self.weight += logit_gradient.T @ hidden.output
         if self.encoded is not None or self.predicted is not None:
-            gradient = (logit_gradient @ joint.weight).mul_(cell_weight.unsqueeze(1))
+            gradient = logit_gradient @ joint.weight
             self._add_inputs(tile, joint.gradient_before_activation(hidden, gradient))
 
     def results(self, inputs: Sequence[Tensor]) -> tuple[Tensor | None, ...]:

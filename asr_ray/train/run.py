@@ -70,9 +70,9 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
     settings = settings.model_copy(update={"run_dir": settings.run_dir.resolve()})
     check_cluster(settings.resources, available=ray.cluster_resources())
     planned = planned_data(settings)
-    _prepare_run_dir(settings)
-    trainer = _build_trainer(settings, planned=planned)
-    _fit(trainer, settings=settings, watch=watch)
+    if not _is_finished(settings):
+        _prepare_run_dir(settings)
+        _fit(_build_trainer(settings, planned=planned), settings=settings, watch=watch)
     return _summarise(settings, planned=planned)
 
 
@@ -94,6 +94,13 @@ def check_cluster(resources: ResourceSettings, *, available: Mapping[str, float]
             f"{resources.num_workers} workers need as many GPUs, the cluster has {gpus:g}",
             fix="lower resources.num_workers, or set resources.use_gpu=false",
         )
+
+
+def _is_finished(settings: TrainSettings) -> bool:
+    """Whether the run has taken all its steps and handed over its model."""
+    found = CheckpointStore(settings.run_dir).newest()
+    done = found is not None and found[1].step >= settings.max_steps
+    return done and (settings.run_dir / "best.nemo").exists()
 
 
 def _prepare_run_dir(settings: TrainSettings) -> None:

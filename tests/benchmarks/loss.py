@@ -2,9 +2,10 @@
 
 speed   forward + backward at B=22, T=36, U=14, V=192 against NeMo's CPU losses. Ours includes the output
         layer of the joint, so the others are timed both with it and alone (on ready logits). Times are the
-        best of the repeats, which other load on the machine disturbs least.
+        best of the repeats, elapsed and of the processor; the latter stays true on a busy machine when
+        there is one thread.
 memory  peak memory of forward + backward at V=13,088, B=8, T=150, U=60 against the same joint kept whole,
-        followed by log_softmax and the lattice. One fresh process for each: neither inherits the other's peak.
+        followed by log_softmax and the lattice. One fresh process for each, as peaks are never forgotten.
 large   forward + backward of ours at V=13,088, B=16, T=250, U=80: lattice cells per second.
 """
 
@@ -116,19 +117,31 @@ def diagonal_loss(blank: Tensor, label: Tensor) -> Tensor:
     return -(alpha[:, width - 1] + blank[:, -1, width - 1])
 
 
-def best_seconds(run: Callable[[], object], *, repeats: int) -> float:
+@dataclass(frozen=True)
+class Seconds:
+    """Elapsed time, and processor time over all threads."""
+
+    wall: float
+    cpu: float
+
+    def times(self, other: Seconds) -> Seconds:
+        return Seconds(self.wall / other.wall, self.cpu / other.cpu)
+
+
+def best_seconds(run: Callable[[], object], *, repeats: int) -> Seconds:
     """Shortest of the repeats, after one warm-up."""
-    times = []
+    runs = []
     for _ in range(repeats + 1):
         synchronise()
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         run()
         synchronise()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+        runs.append((time.perf_counter() - wall, time.process_time() - cpu))
+    walls, cpus = zip(*runs[1:], strict=True)
+    return Seconds(min(walls), min(cpus))
 
 
-def step_seconds(loss: Callable[[], Tensor], inputs: tuple[Tensor, ...], *, repeats: int) -> float:
+def step_seconds(loss: Callable[[], Tensor], inputs: tuple[Tensor, ...], *, repeats: int) -> Seconds:
     """Time of forward + backward."""
     return best_seconds(lambda: torch.autograd.grad(loss().sum(), inputs), repeats=repeats)
 
@@ -148,25 +161,25 @@ def measure_speed(options: argparse.Namespace) -> dict[str, Any]:
         "warprnnt_numba": RNNTLossNumba(blank=SPEED.pieces, reduction="none"),
         "pytorch": RNNTLossPytorch(blank=SPEED.pieces, reduction="none").forward,
     }
-    ours_s = step_seconds(
+    ours = step_seconds(
         lambda: batch.packed_loss(options.tile_cells), batch.parameters, repeats=10 * options.repeats
     )
     return {
-        "ours_s": ours_s,
-        **{name: compare(loss, batch, ours_s, options.repeats) for name, loss in peers.items()},
+        "ours_s": asdict(ours),
+        **{name: compare(loss, batch, ours, options.repeats) for name, loss in peers.items()},
     }
 
 
-def compare(loss: Callable[..., Tensor], batch: Batch, ours_s: float, repeats: int) -> dict[str, float]:
+def compare(loss: Callable[..., Tensor], batch: Batch, ours: Seconds, repeats: int) -> dict[str, Any]:
     references = (batch.tokens, batch.num_frames, batch.num_tokens)
     logits = batch.logits().detach().requires_grad_()
-    joint_s = step_seconds(lambda: loss(batch.logits(), *references), batch.parameters, repeats=repeats)
-    alone_s = step_seconds(lambda: loss(logits, *references), (logits,), repeats=repeats)
+    joint = step_seconds(lambda: loss(batch.logits(), *references), batch.parameters, repeats=repeats)
+    alone = step_seconds(lambda: loss(logits, *references), (logits,), repeats=repeats)
     return {
-        "joint_and_loss_s": joint_s,
-        "loss_alone_s": alone_s,
-        "times_faster": joint_s / ours_s,
-        "times_faster_than_loss_alone": alone_s / ours_s,
+        "joint_and_loss_s": asdict(joint),
+        "loss_alone_s": asdict(alone),
+        "times_faster": asdict(joint.times(ours)),
+        "times_faster_than_loss_alone": asdict(alone.times(ours)),
     }
 
 
@@ -221,15 +234,15 @@ def measure_large(options: argparse.Namespace) -> dict[str, Any]:
     # One matrix product forward; recomputation and two gradients backward.
     flops = 4 * 2 * LARGE.num_cells * LARGE.hidden * (LARGE.pieces + 1)
     return {
-        "seconds": seconds,
-        "cells_per_s": LARGE.num_cells / seconds,
-        "teraflops": flops / seconds / 1e12,
-        "lattice_s": lattice_seconds(LARGE, options),
+        "seconds": seconds.wall,
+        "cells_per_s": LARGE.num_cells / seconds.wall,
+        "teraflops": flops / seconds.wall / 1e12,
+        "lattice_s": lattice_seconds(LARGE, options).wall,
         "peak_bytes": peak_bytes(options.device),
     }
 
 
-def lattice_seconds(size: Size, options: argparse.Namespace) -> float:
+def lattice_seconds(size: Size, options: argparse.Namespace) -> Seconds:
     """Time of the forward-backward algorithm alone."""
     lattice = PackedLattice((size.frames,) * size.batch, (size.tokens,) * size.batch)
     arcs = -torch.rand(2, lattice.num_cells, device=options.device) * 5

@@ -155,12 +155,16 @@ def test_a_kill_at_every_step_of_a_window_loses_and_doubles_nothing(
 def test_a_rest_smaller_than_the_ranks_joins_the_next_window(catalog: Catalog) -> None:
     plan = plan_of(catalog, window=64, max_padded_s=25.0)
     one_by_one = plan.window_steps(START, world_size=1)
-    last = one_by_one[-1]
-    assert len(last.batches[0]) < 64
-    position = plan.resume(last.position, old_world_size=1, new_world_size=64)
-    joined = plan.window_steps(position, world_size=64)
+    assert len(one_by_one[-1].batches[0]) < 8
+    position = plan.resume(one_by_one[-1].position, old_world_size=1, new_world_size=8)
+    joined = plan.window_steps(position, world_size=8)
     assert joined[-1].after == Position(0, 2)
     assert rows_of([*one_by_one[:-1], *joined]) == rows_of_windows(plan, 2)
+    # Another kill inside the joined windows: what is left still reaches to the end of the second.
+    position = plan.resume(joined[1].position, old_world_size=8, new_world_size=3)
+    rest = plan.window_steps(position, world_size=3)
+    assert rest[-1].after == Position(0, 2)
+    assert rows_of([*one_by_one[:-1], joined[0], *rest]) == rows_of_windows(plan, 2)
 
 
 def test_resuming_with_the_same_world_size_continues_at_the_step(catalog: Catalog) -> None:

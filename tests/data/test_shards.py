@@ -309,6 +309,17 @@ def test_a_stop_while_writing_leaves_no_trace_and_the_old_result(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_what_a_killed_preparation_left_is_cleared_away(manifest: Path, tmp_path: Path) -> None:
+    leftover = tmp_path / ".out.partial" / "shards" / "el-GR" / "radio" / "part-00099.parquet"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"half a shard")
+
+    prepare(settings_for(manifest, tmp_path / "out"), tokenizer=TOKENIZER)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not list((tmp_path / "out").rglob("part-00099.parquet"))
+
+
 def test_audio_that_changes_between_checking_and_writing_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
