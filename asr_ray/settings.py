@@ -130,7 +130,7 @@ class ModelSettings(Settings):
     """The model to start from and how its loss is computed."""
 
     base: str
-    """`.nemo` file, `tiny` for the base shipped with this package, or `tiny-random` for its untrained form."""
+    """`.nemo` file, or `tiny` for the base shipped with this package."""
     sha256: str | None = None
     """Expected checksum of the base."""
     fastemit_lambda: float = Field(0.0, ge=0.0)

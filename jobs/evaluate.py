@@ -1,7 +1,8 @@
 """Decode one or more models on the same speech and compare them, locale by locale.
 
-    python jobs/evaluate.py --config configs/evaluation/demo.yaml
-    python jobs/evaluate.py --set 'models={base: tiny, tuned: runs/x/best.nemo}' --set data=data/test --set out=runs/x/eval
+    python jobs/evaluate.py --config configs/evaluation/example.yaml
+    python jobs/evaluate.py --set 'models={base: tiny, tuned: runs/x/best.nemo}' \\
+        --set data=data/test --set out=runs/x/evaluation
 
 Writes OUT/<model>/results.jsonl with raw hypotheses, OUT/metrics.json and OUT/report.html.
 """

@@ -1,4 +1,4 @@
-"""Show what a run will read and waste before anything is held: seconds and passes per source, padding, balance.
+"""Show what a run will read and waste: seconds and passes per source, padding, balance of the ranks.
 
     python jobs/plan.py --config configs/runs/demo.yaml
 
@@ -49,11 +49,17 @@ def draw(console: Console, summary: PlanSummary, *, job: Job[TrainSettings]) -> 
         hours, share = f"{seconds / 3600:,.2f}", f"{seconds / total_s:.1%}"
         table.add_row(*key, hours, share, f"{summary.passes[key]:.2f}")
     console.print(table)
-    console.print(f"audio padding {summary.audio_padding:.1%}, lattice padding {summary.lattice_padding:.1%}, "
-                  f"step efficiency {summary.step_efficiency:.1%}")
-    console.print(f"largest batch {summary.largest_batch.padded_s:.0f} s, {summary.largest_batch.utterances} utterances")
-    console.print(f"first checkpoint at step {settings.checkpoint.every_steps}, "
-                  f"first validation of tuned weights at {settings.validation.every_steps}")
+    console.print(
+        f"audio padding {summary.audio_padding:.1%}, lattice padding {summary.lattice_padding:.1%}, "
+        f"step efficiency {summary.step_efficiency:.1%}"
+    )
+    console.print(
+        f"largest batch {summary.largest_batch.padded_s:.0f} s, {summary.largest_batch.utterances} utterances"
+    )
+    console.print(
+        f"first checkpoint at step {settings.checkpoint.every_steps}, "
+        f"first validation of tuned weights at {settings.validation.every_steps}"
+    )
     console.print(f"next: python jobs/train.py --config {job.config}")
 
 

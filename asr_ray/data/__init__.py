@@ -1,0 +1,1 @@
+"""Corpora -> shards -> mix -> plan -> batches, in that order; knows nothing of models."""

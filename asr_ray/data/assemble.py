@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+import soundfile
 
 from asr_ray.data.audio import decode_pcm16
 from asr_ray.errors import DataError
@@ -38,8 +40,10 @@ class Assembler:
             DataError: there is no utterance, or one cannot be decoded.
         """
         if not utterances:
-            raise DataError(f"step at {position} has an empty batch", fix="report this plan: it should not exist")
-        signals = [decode_pcm16(utterance.audio) for utterance in utterances]
+            raise DataError(
+                f"step at {position} has an empty batch", fix="report this plan: it should not exist"
+            )
+        signals = [_decode(utterance) for utterance in utterances]
         tokens = [self.tokenizer.encode(self._text(utterance)) for utterance in utterances]
         num_samples = np.array([len(signal) for signal in signals], dtype=np.int64)
         num_tokens = np.array([len(ids) for ids in tokens], dtype=np.int64)
@@ -75,3 +79,13 @@ class Assembler:
             epoch=epoch,
             table=self.prompts,
         )
+
+
+def _decode(utterance: Utterance) -> npt.NDArray[np.int16]:
+    try:
+        return decode_pcm16(utterance.audio)
+    except soundfile.SoundFileError as error:
+        raise DataError(
+            f"{utterance.origin}: {utterance.id} cannot be decoded: {error}",
+            fix="prepare the corpus again with jobs/prepare.py",
+        ) from None

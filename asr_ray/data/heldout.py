@@ -37,6 +37,8 @@ def read_heldout(
         rows = np.flatnonzero((locale_of_key == locale)[catalog.key_of_row])[:utterances_per_locale]
         if not len(rows):
             known = ", ".join(sorted(set(locale_of_key)))
-            raise DataError(f"{root}: no utterance of {locale} (it has {known})", fix="prepare some, or leave it out")
+            raise DataError(
+                f"{root}: no utterance of {locale} (it has {known})", fix="prepare some, or leave it out"
+            )
         chosen[locale] = read_utterances(root, addresses(catalog.table.take(rows)))
     return chosen

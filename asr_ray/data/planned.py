@@ -116,7 +116,9 @@ def mix_policy(data: DataSettings, *, budget_s: float) -> MixPolicy:
     mix = data.mix
     replay = mix.replay
     return MixPolicy(
-        targets=Ratios(by_locale=mix.ratios) if mix.ratios else Temperature(locale_alpha=mix.alpha, source_alpha=mix.alpha),
+        targets=Ratios(by_locale=mix.ratios)
+        if mix.ratios
+        else Temperature(locale_alpha=mix.alpha, source_alpha=mix.alpha),
         replay=Replay(locales=tuple(replay.locales), share=replay.share) if replay else None,
         cap=RepetitionCap(max_passes=mix.max_passes, budget_s=budget_s) if mix.max_passes else None,
     )

@@ -1,0 +1,1 @@
+"""Hypotheses -> counts -> rates with intervals -> verdicts and reports."""

@@ -1,4 +1,4 @@
-"""Utterances -> hypotheses with a loaded model: pad, decode with each utterance's own prompt, keep the raw text."""
+"""Utterances -> raw hypotheses of a loaded model, each decoded under its own language prompt."""
 
 from __future__ import annotations
 

@@ -75,7 +75,9 @@ def run_evaluation(settings: EvaluateSettings) -> Evaluation:
         guards=tuple(settings.guards),
         max_guard_loss=settings.max_guard_loss,
     )
-    data = _report_data(settings, reports=reports, paired=paired, policy=policy, hypotheses=hypotheses, paths=paths)
+    data = _report_data(
+        settings, reports=reports, paired=paired, policy=policy, hypotheses=hypotheses, paths=paths
+    )
     write_report(settings.out / "report.html", data=data)
     return Evaluation(out=settings.out, reports=reports, paired=paired, policy=policy)
 
@@ -146,7 +148,9 @@ def _chosen_rows(catalog: Catalog, *, settings: EvaluateSettings) -> np.ndarray[
     chosen = [np.flatnonzero(locale_of_row == tag)[: settings.utterances_per_locale] for tag in wanted]
     missing = [tag for tag, rows in zip(wanted, chosen, strict=True) if not len(rows)]
     if missing:
-        raise DataError(f"{settings.data}: no utterance of {', '.join(missing)}", fix="prepare some, or leave it out")
+        raise DataError(
+            f"{settings.data}: no utterance of {', '.join(missing)}", fix="prepare some, or leave it out"
+        )
     return np.concatenate(chosen)
 
 
@@ -199,19 +203,23 @@ def _by_locale(seconds_by_key: Mapping[str, float]) -> dict[str, float]:
     return totals
 
 
-def _facts(settings: EvaluateSettings, *, paths: Mapping[str, Path], summary: Mapping[str, Any]) -> dict[str, str]:
+def _facts(
+    settings: EvaluateSettings, *, paths: Mapping[str, Path], summary: Mapping[str, Any]
+) -> dict[str, str]:
     left, right = settings.att_context_size
     facts = {f"model {name}": f"{path.name}, sha256 {sha256_of(path)}" for name, path in paths.items()}
     facts |= {
-        "decoding": f"{settings.mode}, context [{left}, {right}] ({80 * (right + 1)} ms chunks), prompt: {settings.prompt}",
+        "decoding": f"{settings.mode}, context [{left}, {right}]: chunks of {80 * (right + 1)} ms",
+        "prompt": settings.prompt,
         "data": str(settings.data),
         "normaliser": NORMALISER_VERSION,
         "bootstrap seed": str(settings.seed),
-        "machine": f"{platform.machine()}, {'GPU' if settings.use_gpu else 'CPU'}, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, {'GPU' if settings.use_gpu else 'CPU'}",
     }
     if summary:
+        hours, minutes = sum(summary["consumed_s"].values()) / 3600, summary["elapsed_s"] / 60
         facts["training"] = (
-            f"{summary['steps']:,} steps, best at {summary['best_step']}, "
-            f"{sum(summary['consumed_s'].values()) / 3600:.1f} hours of audio in {summary['elapsed_s'] / 60:.1f} minutes"
+            f"{summary['steps']:,} steps, best at {summary['best_step']:,}, "
+            f"{hours:.1f} hours of audio in {minutes:.1f} minutes"
         )
     return facts

@@ -6,7 +6,7 @@ V pieces of the vocabulary (the blank is V).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -115,4 +115,4 @@ def _joint_parts(joint_net: Any) -> tuple[Literal["relu", "tanh", "sigmoid"], fl
             fix="use a checkpoint of the Nemotron 3.5 family",
         )
     dropout = next((module.p for module in modules if isinstance(module, nn.Dropout)), 0.0)
-    return activation, float(dropout), cast(nn.Linear, output)
+    return activation, float(dropout), output

@@ -3,7 +3,8 @@
 A joint over a vocabulary of 13,088 pieces makes the logits of the lattice the memory limit of training.
 Here the output layer of the joint belongs to the loss: lattice cells are packed (no padding), logits exist
 for one tile of cells at a time, only the log-probabilities of blank and token are kept, and the backward pass
-computes each tile again. Memory beyond the inputs is O(cells) plus one tile.
+computes each tile again, for those cells that some path visits with a probability above rounding. Memory
+beyond the inputs is O(cells) plus one tile.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def transducer_loss(  # noqa: PLR0913 - the tensors of one batch and one joint
     spec = _Spec(
         lattice=lattice,
         tiles=tuple(lattice.tiles(tile_cells)),
-        labels=_labels(tokens, num_tokens, blank, len(output_bias)),
+        labels=_labels(tokens, num_tokens, blank, len(output_bias)).to(encoded.device),
         blank=blank,
         activation=activation,
         dropout=dropout,
@@ -101,8 +102,7 @@ class _Spec:
 
     lattice: PackedLattice
     tiles: tuple[Tile, ...]
-    labels: Tensor
-    """[B, U + 1] the token of each lattice column; blank where there is none."""
+    labels: Tensor  # [B, U + 1] the token of each lattice column; blank where there is none
     blank: int
     activation: Activation
     dropout: float
@@ -122,6 +122,13 @@ class _Hidden(NamedTuple):
     activated: Tensor
     keep: Tensor | None
     output: Tensor
+
+    def at(self, cells: Tensor) -> _Hidden:
+        """The same for some of the tile's cells."""
+        activated = self.activated[cells]
+        if self.keep is None:
+            return _Hidden(activated, None, activated)
+        return _Hidden(activated, self.keep[cells], self.output[cells])
 
 
 class _Joint:
@@ -200,16 +207,22 @@ class _TransducerLoss(torch.autograd.Function):
     def backward(ctx: Any, *output_gradients: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, blank_logp, label_logp, blank_occupancy, label_occupancy = ctx.saved_tensors
         spec: _Spec = ctx.spec
+        visited = _visited(blank_occupancy + label_occupancy)
         weight = spec.lattice.per_cell(output_gradients[0])
-        blank_occupancy = weight * blank_occupancy
-        label_occupancy = weight * label_occupancy * (1 + spec.fastemit_lambda)
-        cells = _CellGradients.of(blank_logp, label_logp, blank_occupancy, label_occupancy)
+        label_weight = weight * (1 + spec.fastemit_lambda)
+        cells = _CellGradients.of(
+            blank_logp, label_logp, weight * blank_occupancy, label_weight * label_occupancy
+        )
         sums = _GradientSums(inputs, spec, ctx.needs_input_grad)
         with torch.autocast(inputs[0].device.type, enabled=False):
             joint = _Joint(inputs, spec)
             for tile in spec.tiles:
-                hidden = joint.hidden(tile)
-                sums.add(joint, tile, hidden, _logit_gradient(joint, tile, hidden, cells))
+                active = visited[tile.cells].nonzero().squeeze(1)
+                hidden = joint.hidden(tile).at(active)
+                gradient = joint.logits(hidden.output).softmax(1)
+                parts = cells.at(tile, active)
+                parts.turn_to_gradient(gradient, blank=spec.blank, labels=joint.labels(tile)[active])
+                sums.add(joint, tile, active, hidden, gradient)
         return (*sums.results(inputs), None)
 
 
@@ -244,18 +257,29 @@ class _CellGradients(NamedTuple):
             at_label=occupancy * label_logp.exp() - label_occupancy,
         )
 
+    def at(self, tile: Tile, active: Tensor) -> _CellGradients:
+        """The same for some cells of a tile."""
+        return _CellGradients(*(x[tile.cells][active] for x in self))
 
-def _logit_gradient(joint: _Joint, tile: Tile, hidden: _Hidden, cells: _CellGradients) -> Tensor:
-    """Gradient of the loss in the logits of a tile: [cells, V + 1].
+    def turn_to_gradient(self, softmax: Tensor, *, blank: int, labels: Tensor) -> None:
+        """Turn the softmax of these cells, [cells, V + 1], into the gradient of the loss in their logits.
 
-    The two entries where probability and posterior cancel come from float32; a difference taken in bfloat16
-    would lose them. The blank is written last: cells without a token carry its index as their label.
+        The two entries where probability and posterior cancel come from float32; a difference taken in
+        bfloat16 would lose them. The blank comes last: cells without a token carry its index as their label.
+        """
+        occupancy, at_blank, at_label = (x.to(softmax.dtype) for x in self)
+        softmax.mul_(occupancy.unsqueeze(1))
+        softmax.scatter_(1, labels, at_label.unsqueeze(1))
+        softmax[:, blank] = at_blank
+
+
+def _visited(occupancy: Tensor) -> Tensor:
+    """Cells whose gradient is worth a matrix product: bool [cells].
+
+    Most cells lie far from every likely path. Left in, their gradients cost three products and are denormal
+    numbers, which CPUs multiply several times slower. NaN counts as visited, so that the caller sees it.
     """
-    occupancy, at_blank, at_label = (x[tile.cells].to(joint.spec.dtype) for x in cells)
-    gradient = joint.logits(hidden.output).softmax(1).mul_(occupancy.unsqueeze(1))
-    gradient.scatter_(1, joint.labels(tile), at_label.unsqueeze(1))
-    gradient[:, joint.spec.blank] = at_blank
-    return gradient
+    return ~(occupancy < torch.finfo(occupancy.dtype).eps ** 2)
 
 
 class _GradientSums:
@@ -267,15 +291,16 @@ class _GradientSums:
             for x, need in zip(inputs, needed, strict=False)
         )
 
-    def add(self, joint: _Joint, tile: Tile, hidden: _Hidden, logit_gradient: Tensor) -> None:
-        """Add one tile."""
+    def add(self, joint: _Joint, tile: Tile, active: Tensor, hidden: _Hidden, logit_gradient: Tensor) -> None:
+        """Add the `active` cells of a tile."""
         if self.bias is not None:
             self.bias += logit_gradient.sum(0)
         if self.weight is not None:
             self.weight += logit_gradient.T @ hidden.output
         if self.encoded is not None or self.predicted is not None:
-            gradient = logit_gradient @ joint.weight
-            self._add_inputs(tile, joint.gradient_before_activation(hidden, gradient))
+            gradient = joint.gradient_before_activation(hidden, logit_gradient @ joint.weight)
+            whole = gradient.new_zeros(tile.stop - tile.start, gradient.shape[1])
+            self._add_inputs(tile, whole.index_copy_(0, active, gradient))
 
     def results(self, inputs: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         sums = (self.encoded, self.predicted, self.weight, self.bias)
@@ -293,10 +318,8 @@ class _GradientSums:
 
 
 def _compute_dtype(encoded: Tensor) -> torch.dtype:
-    device_type = encoded.device.type
-    if torch.is_autocast_enabled(device_type):
-        return torch.get_autocast_dtype(device_type)
-    return encoded.dtype
+    device = encoded.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else encoded.dtype
 
 
 def _labels(tokens: Tensor, num_tokens: Tensor, blank: int, num_outputs: int) -> Tensor:
@@ -375,6 +398,4 @@ def _check_shapes(
                 fix="pass tensors of one batch and one joint network",
             )
     if not 0 <= blank < num_outputs:
-        raise ConfigError(
-            f"blank is output {blank} of {num_outputs}", fix="use the index of the blank, V in NeMo"
-        )
+        raise ConfigError(f"blank is output {blank} of {num_outputs}", fix="use its index, V in NeMo")

@@ -12,10 +12,10 @@ from asr_ray.evaluate.run import Evaluation, run_evaluation
 from asr_ray.model.base import resolve_base
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import DemoSettings, EvaluateSettings, PrepareSettings, TrainSettings
+from asr_ray.testing.grammar import SPLITS
 from asr_ray.testing.speech import write_corpus
 from asr_ray.train.run import run_training
 
-SPLITS = ("train", "validation", "test")
 SOURCE = "espeak"
 """Name of the synthetic corpus in mixes and ledgers."""
 
@@ -37,7 +37,7 @@ def write_speech(settings: DemoSettings) -> None:
     write_corpus(
         settings.out / "speech",
         locales=speech.locales,
-        utterances={"train": speech.train, "validation": speech.validation, "test": speech.test},
+        utterances={split: getattr(speech, split) for split in SPLITS},
         seed=speech.seed,
         workers=os.cpu_count() or 1,
     )

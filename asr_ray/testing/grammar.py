@@ -27,6 +27,8 @@ MAX_WORDS = 9
 _TRAIN_SHARE = 0.75
 _VALIDATION_SHARE = 0.10  # the remaining 15% of all sentences are for testing
 
+_PUNCTUATION = ".,;?!¿¡ "
+
 _SLOT = re.compile(r"\{(\w+)\}")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
@@ -77,6 +79,14 @@ def split_of(sentence: str, *, locale: str) -> Split:
     if position < _TRAIN_SHARE:
         return "train"
     return "validation" if position < _TRAIN_SHARE + _VALIDATION_SHARE else "test"
+
+
+def phrase_of(sentence: str, *, seed: int) -> str:
+    """Return one to three consecutive words of `sentence`, without the punctuation around them."""
+    tokens = sentence.split()
+    length = 1 + int(3 * _unit_hash("phrase length", seed, sentence))
+    start = int((len(tokens) - min(length, len(tokens)) + 1) * _unit_hash("phrase start", seed, sentence))
+    return " ".join(tokens[start : start + length]).strip(_PUNCTUATION)
 
 
 def draw_sentences(locale: str, *, count: int, seed: int, split: Split | None = None) -> list[str]:

@@ -38,7 +38,7 @@ import soxr
 from asr_ray.errors import AsrRayError, ConfigError
 from asr_ray.records import SAMPLE_RATE
 from asr_ray.testing.espeak import ESPEAK_SAMPLE_RATE, Voice, espeak_version, pronounce
-from asr_ray.testing.grammar import SPLITS, Split, draw_sentences, grammar_of, sentences
+from asr_ray.testing.grammar import SPLITS, Split, draw_sentences, grammar_of, phrase_of, sentences
 from asr_ray.testing.recording import Recording, draw_recording, record
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,12 @@ ESPEAK_LANGUAGE: Mapping[str, str] = {
 VARIANTS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5")
 """Voice variants drawn from. The whispering, croaking and robot ones of espeak-ng are left out."""
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised whenever the same arguments would give other audio; older folders are then rebuilt."""
+
+_PHRASE_PLACES = (1, 3)
+"""Of five training utterances, these are phrases of a few words: from whole sentences alone, a small
+model takes thousands of steps to find out which part of the audio a word belongs to."""
 
 Utterances = Mapping[Split, int] | Mapping[str, Mapping[Split, int]]
 """Split -> number of utterances, for every locale; or locale -> split -> number."""
@@ -217,7 +221,13 @@ def _write_split(split: _Split, *, apply: Callable[..., Iterable[ManifestRow]]) 
 def _texts(split: _Split) -> list[str]:
     num_distinct = min(split.count, len(sentences(split.locale, split=split.name)))
     distinct = draw_sentences(split.locale, count=num_distinct, seed=split.seed, split=split.name)
-    return list(islice(cycle(distinct), split.count))
+    texts = list(islice(cycle(distinct), split.count))
+    if split.name != "train":
+        return texts
+    return [
+        phrase_of(text, seed=split.seed + index) if index % 5 in _PHRASE_PLACES else text
+        for index, text in enumerate(texts)
+    ]
 
 
 def _write_utterance(split: _Split, index: int, text: str) -> ManifestRow:

@@ -1,0 +1,1 @@
+"""The loop, its checkpoints and ledger, and the Ray Train run around them."""

@@ -142,16 +142,17 @@ def read_state(path: Path) -> RunState:
 def find_damage(path: Path) -> str | None:
     """Return what is wrong with a checkpoint folder, or None when every file matches its sha256."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"manifest.json: {error}"
-    for name, expected in manifest.items():
+        tree = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = {name: (entry["bytes"], entry["sha256"]) for name, entry in tree.items()}
+    except (OSError, ValueError, KeyError) as error:
+        return f"manifest.json: {error!r}"
+    for name, (size, sha256) in manifest.items():
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
-        if file.stat().st_size != expected["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes, expected {expected['bytes']}"
-        if _sha256(file) != expected["sha256"]:
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes, expected {size}"
+        if _sha256(file) != sha256:
             return f"{name} does not match its sha256"
     return None
 

@@ -40,7 +40,14 @@ class Ledger:
     def add(self, batch: Batch, *, step: int, applied: bool) -> None:
         """Record the utterances of one batch."""
         size = len(batch)
-        columns = [[step] * size, [self.rank] * size, batch.ids, batch.locales, batch.sources, batch.durations_s]
+        columns = [
+            [step] * size,
+            [self.rank] * size,
+            batch.ids,
+            batch.locales,
+            batch.sources,
+            batch.durations_s,
+        ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=False)]
         self._tables.append(pa.table([*arrays, pa.array([applied] * size)], schema=SCHEMA))
 
@@ -78,4 +85,8 @@ def read(run_dir: Path) -> pa.Table:
     """Return the whole ledger of a run, in the order of its steps; columns as in `SCHEMA`."""
     parts = sorted((run_dir / "ledger").glob("part-*.parquet"))
     tables = [pq.read_table(part, schema=SCHEMA) for part in parts]
-    return pa.concat_tables(tables, promote_options="default").unify_dictionaries() if tables else SCHEMA.empty_table()
+    return (
+        pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+        if tables
+        else SCHEMA.empty_table()
+    )

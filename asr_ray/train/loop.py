@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,60 +19,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from asr_ray.data.plan import Plan
 from asr_ray.errors import TrainingError
 from asr_ray.evaluate.objective import GuardPolicy, Judgement, judge
+from asr_ray.metrics import MetricsFile
 from asr_ray.model.objective import TransducerObjective
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.metrics import MetricsFile
+from asr_ray.train.group import Worker
 from asr_ray.train.schedule import learning_rate
 from asr_ray.train.validate import validate
 
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_STEPS = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
-    """What the loop needs from whoever launched it.
-
-    Attributes:
-        batches: position to start from -> this rank's batches, in the order of the plan.
-        report: called on every rank after each validation, with flat metrics.
-    """
-
-    rank: int
-    world_size: int
-    device: torch.device
-    batches: Callable[[Position], Iterator[Batch]]
-    report: Callable[[Mapping[str, float]], None]
-
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-        if self.world_size > 1:
-            dist.barrier()
-
-    def sum(self, values: Sequence[float]) -> list[float]:
-        """Add `values` over the ranks."""
-        total = torch.tensor(values, dtype=torch.float64, device=self.device)
-        if self.world_size > 1:
-            dist.all_reduce(total)
-        return [float(value) for value in total]
-
-    def gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, in rank order, on every rank."""
-        if self.world_size == 1:
-            return [value]
-        values: list[Any] = [None] * self.world_size
-        dist.all_gather_object(values, value)
-        return values
 
 
 @dataclass(slots=True)
@@ -180,7 +144,12 @@ class Loop:
             loss_sum += float(losses.detach().sum())
             taken.append(batch)
         utterances, loss_sum, audio_s, stop = worker.sum(
-            [sum(len(batch) for batch in taken), loss_sum, sum(batch.audio_s for batch in taken), self._stop_requested()]
+            [
+                sum(len(batch) for batch in taken),
+                loss_sum,
+                sum(batch.audio_s for batch in taken),
+                self._stop_requested(),
+            ]
         )
         applied = self._step(scale=worker.world_size / max(1.0, utterances))
         self.state = replace(self.state, step=self.state.step + 1, position=taken[-1].next_position)
@@ -226,7 +195,7 @@ class Loop:
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         if self.skipped_in_a_row >= self.settings.max_nonfinite_steps:
             raise TrainingError(
-                f"step {self.state.step + 1}: {self.skipped_in_a_row} steps in a row gave a non-finite gradient",
+                f"step {self.state.step + 1}: non-finite gradient {self.skipped_in_a_row} times in a row",
                 fix="lower optim.peak_lr, or look at the last utterances in the ledger",
             )
         return finite
@@ -235,7 +204,8 @@ class Loop:
         batch = next(batches, None)
         if batch is None:
             raise TrainingError(
-                f"step {self.state.step + 1}: the feed ended before max_steps", fix="prepare more data or lower max_steps"
+                f"step {self.state.step + 1}: the feed ended before max_steps",
+                fix="prepare more data or lower max_steps",
             )
         return batch
 
@@ -253,7 +223,9 @@ class Loop:
         if meter.steps < _LOG_EVERY_STEPS and not force:
             return meter
         if self.worker.rank == 0:
-            rate = learning_rate(self.state.step - 1, optim=self.settings.optim, max_steps=self.settings.max_steps)
+            rate = learning_rate(
+                self.state.step - 1, optim=self.settings.optim, max_steps=self.settings.max_steps
+            )
             row = {"kind": "step", "step": self.state.step, "lr": rate, "elapsed_s": self.state.elapsed_s}
             self.metrics.append(row | meter.row())
         return Meter()
@@ -271,7 +243,9 @@ class Loop:
         if self.worker.rank == 0:
             row = {"kind": "validation", **entry, "best_step": best, "took_s": time.monotonic() - started}
             self.metrics.append(row | {"elapsed_s": self.state.elapsed_s})
-        self.worker.report({"step": self.state.step} | {f"rate/{tag}": score["rate"] for tag, score in scores.items()})
+        self.worker.report(
+            {"step": self.state.step} | {f"rate/{tag}": score["rate"] for tag, score in scores.items()}
+        )
 
     def _commit(self) -> None:
         """Make the ledger, then the checkpoint durable; older checkpoints go."""

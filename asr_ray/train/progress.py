@@ -14,6 +14,7 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -77,8 +78,11 @@ def screen(rows: Sequence[Row], *, settings: TrainSettings) -> RenderableType:
     steps = [row for row in rows if row["kind"] == "step"]
     validations = [row for row in rows if row["kind"] == "validation"]
     done = steps[-1]["step"] if steps else 0
-    parts: list[RenderableType] = [ProgressBar(total=settings.max_steps, completed=done)]
-    parts.append(_numbers(steps[-1], settings=settings) if steps else Text("starting the workers", style="dim"))
+    # A bar alone does not end its line, and would hide the numbers behind it.
+    parts: list[RenderableType] = [Padding(ProgressBar(total=settings.max_steps, completed=done), 0)]
+    parts.append(
+        _numbers(steps[-1], settings=settings) if steps else Text("starting the workers", style="dim")
+    )
     if validations:
         parts.append(_rates(validations, settings=settings))
     return Panel(Group(*parts), title=f"{settings.run_dir}", title_align="left")
@@ -105,7 +109,9 @@ def _rates(validations: Sequence[Row], *, settings: TrainSettings) -> Table:
     table.add_column("error rate")
     for row in shown:
         best = row["step"] == validations[-1].get("best_step")
-        table.add_column(f"step {row['step']}{' *' if best else ''}" if row["step"] else "base", justify="right")
+        table.add_column(
+            f"step {row['step']}{' *' if best else ''}" if row["step"] else "base", justify="right"
+        )
     for tag in shown[0]["locales"]:
         role = "" if tag in settings.validation.targets else " (guard)"
         table.add_row(tag + role, *(f"{row['locales'][tag]['rate']:.1%}" for row in shown))

@@ -114,8 +114,8 @@ def _build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTra
     # An idle feed is normal during validation; Ray's guard would call it stuck.
     ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1  # type: ignore[attr-defined]
     return TorchTrainer(
-        train_worker,
-        train_loop_config=WorkerTask(settings, planned.plan.digest),  # type: ignore[arg-type]  # any picklable value
+        train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
+        train_loop_config=WorkerTask(settings, planned.plan.digest),  # type: ignore[arg-type]
         torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=resources.num_workers,
@@ -171,10 +171,12 @@ def _fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Pat
             fix="mend the cause; the same command resumes from the last checkpoint",
         ) from failure[0]
     if stopped.is_set():
-        raise Interrupted(f"{settings.run_dir}: stopped, checkpoint committed", fix="the same command resumes")
+        raise Interrupted(
+            f"{settings.run_dir}: stopped, checkpoint committed", fix="the same command resumes"
+        )
 
 
-class _stop_on_interrupt:  # noqa: N801  # reads as a verb in the `with` line
+class _stop_on_interrupt:
     """First SIGINT or SIGTERM: ask for a checkpoint and a stop. Second: leave at once."""
 
     def __init__(self, run_dir: Path) -> None:
@@ -214,7 +216,9 @@ def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
     found = CheckpointStore(settings.run_dir).newest()
     best_model = settings.run_dir / "best.nemo"
     if found is None or not best_model.exists():
-        raise TrainingError(f"{settings.run_dir}: the run ended without a model", fix="see its logs under ray/")
+        raise TrainingError(
+            f"{settings.run_dir}: the run ended without a model", fix="see its logs under ray/"
+        )
     state: RunState = found[1]
     total_s = sum(state.consumed_s.values())
     summary = RunSummary(

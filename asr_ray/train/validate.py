@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -14,9 +14,7 @@ from asr_ray.evaluate.score import Counts, count_pair
 from asr_ray.locales import unit_of
 from asr_ray.records import Utterance
 from asr_ray.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from asr_ray.train.loop import Worker
+from asr_ray.train.group import Worker
 
 LocaleRates = dict[str, dict[str, float]]
 """Locale -> rate, empty_rate, length_ratio, utterances."""

@@ -17,7 +17,8 @@ from asr_ray.model.nemo_file import load_model, quiet_nemo, save_model
 from asr_ray.records import Batch, Position
 from asr_ray.settings import TrainSettings
 from asr_ray.train.checkpoint import RunState
-from asr_ray.train.loop import Loop, Worker, load_weights
+from asr_ray.train.group import Worker
+from asr_ray.train.loop import Loop, load_weights
 
 TRAIN_DATASET = "train"
 """Name under which Ray Train hands the feed to the workers."""
@@ -40,7 +41,9 @@ def train_worker(task: WorkerTask) -> None:
     worker = Worker(
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
-        device=torch.device("cuda", context.get_local_rank()) if settings.resources.use_gpu else torch.device("cpu"),
+        device=torch.device("cuda", context.get_local_rank())
+        if settings.resources.use_gpu
+        else torch.device("cpu"),
         batches=_batches,
         report=_report,
     )

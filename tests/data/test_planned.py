@@ -1,0 +1,174 @@
+"""What is read from shards is what the plan says: window by window, step by step, rank by rank."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from asr_ray.config import load
+from asr_ray.data.catalog import Catalog
+from asr_ray.data.plan import PlannedStep
+from asr_ray.data.planned import PlannedData, ResumePoint
+from asr_ray.errors import ConfigError, DataError
+from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
+from asr_ray.records import Batch, Position, PromptTable, Tokenizer
+from asr_ray.settings import TrainSettings
+from asr_ray.testing.fakes import FakeTokenizer
+from asr_ray.testing.prepared import write_prepared
+
+COUNTS = {("el-GR", "a"): 40, ("el-GR", "b"): 12, ("bg-BG", "a"): 28, ("en-US", "a"): 30}
+CHARACTERS = FakeTokenizer()
+TABLE = PromptTable(slots=DEFAULT_PROMPT_SLOTS, num_slots=NUM_PROMPT_SLOTS)
+START = ResumePoint(position=Position(), world_size=1, steps_taken=0)
+
+Identity = tuple[Position, Position, tuple[str, ...]]
+"""What tells a batch from every other: step, next step, utterances in order."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    write_prepared(folder, COUNTS, tokenizer=FakeTokenizer())
+    return folder
+
+
+def settings_for(root: Path, *sets: str) -> TrainSettings:
+    """About five windows of some ten steps."""
+    small = ("data.batch_s=3", "data.window_utterances=32", "max_steps=30", "optim.warmup_steps=1")
+    given = (f"data.train={root}", "data.validation=v", "run_dir=r", "model.base=tiny")
+    validation = ("validation.targets=[el-GR, bg-BG]",)
+    return load(None, schema=TrainSettings, sets=[*given, *validation, *small, *sets]).settings
+
+
+def build(
+    settings: TrainSettings, *, tokenizer: Tokenizer = CHARACTERS, prompts: PromptTable = TABLE
+) -> PlannedData:
+    return PlannedData.build(settings, tokenizer=tokenizer, prompts=prompts)
+
+
+@pytest.fixture(scope="module")
+def planned(root: Path) -> PlannedData:
+    return build(settings_for(root))
+
+
+def read_all(planned: PlannedData, start: ResumePoint, *, world_size: int) -> list[Batch]:
+    return [
+        batch
+        for position, num_steps in planned.windows(start, world_size=world_size)
+        for batch in planned.read_window(position, num_steps=num_steps, world_size=world_size)
+    ]
+
+
+def of_batches(batches: Sequence[Batch]) -> list[Identity]:
+    return [(batch.position, batch.next_position, batch.ids) for batch in batches]
+
+
+def of_plan(steps: Sequence[PlannedStep], *, root: Path) -> list[Identity]:
+    ids = Catalog.read(root / "catalog.parquet", ids=True).table.column("id").to_pylist()
+    return [
+        (step.position, step.after, tuple(ids[row] for row in batch.tolist()))
+        for step in steps
+        for batch in step.batches
+    ]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_what_is_read_is_the_plan_and_ends_with_the_run(
+    planned: PlannedData, root: Path, world_size: int
+) -> None:
+    steps = list(itertools.islice(planned.plan.steps(Position(), world_size=world_size), 30))
+
+    assert of_batches(read_all(planned, START, world_size=world_size)) == of_plan(steps, root=root)
+
+
+@pytest.mark.parametrize("taken", [1, 7, 29])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_resumed_run_reads_the_rest(planned: PlannedData, taken: int, world_size: int) -> None:
+    whole = read_all(planned, START, world_size=world_size)
+    stopped = ResumePoint(
+        position=whole[taken * world_size].position, world_size=world_size, steps_taken=taken
+    )
+
+    rest = read_all(planned, stopped, world_size=world_size)
+
+    assert of_batches(rest) == of_batches(whole[taken * world_size :])
+
+
+def test_on_another_number_of_ranks_a_window_loses_nothing_and_repeats_nothing(planned: PlannedData) -> None:
+    two_ranks = read_all(planned, START, world_size=2)
+    taken = 1
+    stopped = ResumePoint(position=two_ranks[2 * taken].position, world_size=2, steps_taken=taken)
+    assert stopped.position.window == 0
+
+    rest = read_all(planned, stopped, world_size=3)
+
+    def first_window(batches: Sequence[Batch]) -> list[str]:
+        return sorted(
+            name for b in batches if (b.position.epoch, b.position.window) == (0, 0) for name in b.ids
+        )
+
+    assert first_window([*two_ranks[: 2 * taken], *rest]) == first_window(two_ranks)
+    assert rest[0].position.earlier == ((2, taken),)
+    assert len(rest) == 3 * (30 - taken)
+
+
+def test_accumulation_reads_as_many_steps_more(root: Path) -> None:
+    planned = build(settings_for(root, "optim.accumulate=2", "max_steps=4"))
+    assert sum(steps for _, steps in planned.windows(START, world_size=2)) == 8
+
+
+def test_it_travels_to_a_reading_task(planned: PlannedData) -> None:
+    copy = pickle.loads(pickle.dumps(planned))
+
+    assert copy.plan.digest == planned.plan.digest
+    assert of_batches(list(copy.read_window(Position(), num_steps=2, world_size=2))) == of_batches(
+        list(planned.read_window(Position(), num_steps=2, world_size=2))
+    )
+
+
+def test_the_configured_mix_reaches_the_plan(root: Path) -> None:
+    mix = ("data.mix.ratios={el-GR: 3, bg-BG: 1}", "data.mix.replay={share: 0.2, locales: [en-US]}")
+    shares = build(settings_for(root, *mix)).mix.shares
+
+    by_locale = {
+        tag: sum(s for (t, _), s in shares.items() if t == tag) for tag in ("el-GR", "bg-BG", "en-US")
+    }
+    assert by_locale == pytest.approx({"el-GR": 0.6, "bg-BG": 0.2, "en-US": 0.2})
+
+
+def test_the_repetition_cap_counts_the_seconds_of_the_whole_run(root: Path) -> None:
+    """30 steps of 2 ranks may read 180 s; one pass over the corpus is some 44 s."""
+    planned = build(settings_for(root, "data.mix.max_passes=1", "resources.num_workers=2"))
+
+    assert planned.budget_s == 30 * 2 * 3.0
+    assert [warning.concern for warning in planned.mix.warnings][-1] == "all-capped"
+
+
+@pytest.mark.parametrize(
+    "change", ["seed=2", "data.batch_s=4", "data.mix.alpha=0.9", "data.window_utterances=16"]
+)
+def test_whatever_decides_the_batches_changes_the_digest(
+    planned: PlannedData, root: Path, change: str
+) -> None:
+    assert build(settings_for(root, change)).plan.digest != planned.plan.digest
+
+
+def test_another_tokenizer_is_a_data_error(root: Path) -> None:
+    with pytest.raises(DataError, match="tokens were counted with another tokenizer"):
+        build(settings_for(root), tokenizer=FakeTokenizer(alphabet="abc"))
+
+
+def test_a_locale_without_a_prompt_slot_is_named(root: Path) -> None:
+    slots = {key: slot for key, slot in DEFAULT_PROMPT_SLOTS.items() if key not in ("bg-BG", "bg")}
+    with pytest.raises(ConfigError, match="unknown locale 'bg-BG'"):
+        build(settings_for(root), prompts=PromptTable(slots=slots, num_slots=NUM_PROMPT_SLOTS))
+
+
+def test_a_position_of_another_plan_is_found_out(planned: PlannedData) -> None:
+    beyond = ResumePoint(position=Position(0, 0, 10_000), world_size=1, steps_taken=1)
+    with pytest.raises(DataError, match="no such step"):
+        list(planned.windows(beyond, world_size=1))

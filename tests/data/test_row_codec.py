@@ -1,0 +1,113 @@
+"""A batch survives its way through Ray Data as one Arrow row; the ranks notice when the order is lost."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.data import DataIterator
+
+from asr_ray.data.feed import (
+    batch_from_row,
+    decode_position,
+    encode_position,
+    read_batches,
+    row_of_batch,
+)
+from asr_ray.errors import TrainingError
+from asr_ray.records import Batch, Position
+
+small = st.integers(0, 99)
+positions = st.builds(Position, small, small, small, st.lists(st.tuples(small, small), max_size=3).map(tuple))
+ARRAYS = ("audio", "num_samples", "tokens", "num_tokens", "prompt_slots", "durations_s")
+
+
+def batch_of(size: int, *, seed: int = 0, position: Position, after: Position) -> Batch:
+    rng = np.random.default_rng(seed)
+    num_samples, num_tokens = rng.integers(1, 400, size), rng.integers(0, 5, size)
+    return Batch(
+        audio=rng.integers(-32768, 32768, (size, num_samples.max()), dtype=np.int16),
+        num_samples=num_samples,
+        tokens=rng.integers(0, 2**40, (size, max(1, num_tokens.max()))),
+        num_tokens=num_tokens,
+        prompt_slots=rng.integers(0, 128, size),
+        ids=tuple(f"ομιλία-{seed}-{row}" for row in range(size)),
+        locales=("el-GR",) * size,
+        sources=("radio",) * size,
+        durations_s=rng.uniform(0.1, 40.0, size),
+        position=position,
+        next_position=after,
+    )
+
+
+def through_a_file(row: pa.Table) -> pa.Table:
+    """Ray moves blocks between processes as Arrow streams."""
+    stream = io.BytesIO()
+    with pa.ipc.new_stream(stream, row.schema) as writer:
+        writer.write_table(row)
+    return pa.ipc.open_stream(stream.getvalue()).read_all()
+
+
+@given(size=st.integers(1, 6), seed=st.integers(0, 2**32), position=positions, after=positions)
+def test_a_row_becomes_the_batch_it_was_made_of(
+    size: int, seed: int, position: Position, after: Position
+) -> None:
+    batch = batch_of(size, seed=seed, position=position, after=after)
+
+    copy = batch_from_row(through_a_file(row_of_batch(batch)))
+
+    for name in ARRAYS:
+        before, behind = getattr(batch, name), getattr(copy, name)
+        assert before.dtype == behind.dtype, name
+        assert np.array_equal(before, behind), name
+    assert (copy.ids, copy.locales, copy.sources) == (batch.ids, batch.locales, batch.sources)
+    assert (copy.position, copy.next_position) == (position, after)
+
+
+def test_a_batch_is_one_row() -> None:
+    assert row_of_batch(batch_of(5, position=Position(), after=Position())).num_rows == 1
+
+
+@given(position=positions)
+def test_positions_are_read_back(position: Position) -> None:
+    assert decode_position(encode_position(position)) == position
+
+
+class Rows:
+    """As much of a DataIterator as a rank uses."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def iter_batches(self, **options: Any) -> Iterator[pa.Table]:
+        assert (options["batch_size"], options["batch_format"]) == (1, "pyarrow")
+        return (row_of_batch(batch) for batch in self.batches)
+
+
+def read(batches: list[Batch]) -> list[Position]:
+    iterator = cast(DataIterator, Rows(batches))
+    return [batch.position for batch in read_batches(iterator, start=Position(0, 0, 0))]
+
+
+STEPS = [Position(0, 0, 0), Position(0, 0, 1), Position(0, 1, 0), Position(1, 0, 0)]
+IN_ORDER = [
+    batch_of(2, seed=n, position=here, after=there)
+    for n, (here, there) in enumerate(itertools.pairwise(STEPS))
+]
+
+
+def test_batches_in_the_order_of_the_plan_pass() -> None:
+    assert read(IN_ORDER) == STEPS[:3]
+
+
+@pytest.mark.parametrize("order", [[1, 2], [0, 2], [0, 0, 1], [0, 2, 1]])
+def test_a_batch_left_out_repeated_or_swapped_is_noticed(order: list[int]) -> None:
+    with pytest.raises(TrainingError, match="is due"):
+        read([IN_ORDER[index] for index in order])

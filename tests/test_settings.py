@@ -1,0 +1,114 @@
+"""Rules between fields: a configuration that cannot run is refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from asr_ray.config import Settings, load
+from asr_ray.errors import ConfigError
+from asr_ray.settings import (
+    DemoSettings,
+    EvaluateSettings,
+    PrepareSettings,
+    TrainSettings,
+)
+
+TRAIN = ("run_dir=r", "data.train=t", "data.validation=v", "model.base=tiny", "validation.targets=[el-GR]")
+PREPARE = ("out=o", "corpora=[{path: m.jsonl, source: radio}]")
+EVALUATE = ("models={base: tiny}", "data=d", "out=o")
+
+
+def refused(schema: type[Settings], *sets: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(None, schema=schema, sets=sets)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("schema", "sets"),
+    [(TrainSettings, TRAIN), (PrepareSettings, PREPARE), (EvaluateSettings, EVALUATE), (DemoSettings, ())],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_what_must_be_given_is_enough(schema: type[Settings], sets: Sequence[str]) -> None:
+    load(None, schema=schema, sets=sets)
+
+    for left_out in sets:
+        key = left_out.partition("=")[0]
+        # The first part names the section when the whole section is missing.
+        assert key.split(".")[0] in refused(schema, *(each for each in sets if each != left_out))
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (["optim.min_lr=0.1", "optim.peak_lr=0.01"], "min_lr 0.1 is above peak_lr 0.01"),
+        (["optim.warmup_steps=100", "max_steps=100"], "optim.warmup_steps 100 must be below max_steps 100"),
+        (["validation.guards=[en-US, el-GR]"], "el-GR is a target and a guard"),
+        (["data.mix.replay={locales: [en-US, el-GR]}"], "data.mix.replay.locales: el-GR is a target"),
+    ],
+)
+def test_rules_between_fields(sets: list[str], says: str) -> None:
+    assert says in refused(TrainSettings, *TRAIN, *sets)
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["optim.min_lr=0.01", "optim.peak_lr=0.01"],
+        ["optim.warmup_steps=99", "max_steps=100"],
+        ["optim.warmup_steps=0", "max_steps=1"],
+        ["validation.guards=[en-US]", "data.mix.replay={locales: [en-US]}"],
+    ],
+)
+def test_the_edges_of_the_rules_are_allowed(sets: list[str]) -> None:
+    load(None, schema=TrainSettings, sets=[*TRAIN, *sets])
+
+
+@pytest.mark.parametrize(
+    ("schema", "sets", "key"),
+    [
+        (TrainSettings, [*TRAIN, "validation.targets=[el-GK]"], "validation.targets.0"),
+        (TrainSettings, [*TRAIN, "validation.guards=[en-US, el-GK]"], "validation.guards.1"),
+        (TrainSettings, [*TRAIN, "data.mix.ratios={el-GK: 1}"], "data.mix.ratios"),
+        (TrainSettings, [*TRAIN, "data.mix.replay.locales=[el-GK]"], "data.mix.replay.locales.0"),
+        (EvaluateSettings, [*EVALUATE, "locales=[el-GK]"], "locales.0"),
+        (PrepareSettings, ["out=o", "corpora=[{path: m, source: s, locale: el-GK}]"], "corpora.0.locale"),
+    ],
+)
+def test_an_unknown_locale_is_refused_with_the_nearest(
+    schema: type[Settings], sets: list[str], key: str
+) -> None:
+    message = refused(schema, *sets)
+    assert message.startswith(key)
+    assert "unknown locale 'el-GK', did you mean 'el-GR'?" in message
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "data.mix.alpha=1.5",
+        "data.mix.ratios={el-GR: 0}",
+        "data.mix.replay={share: 1.1, locales: [en-US]}",
+        "data.mix.replay={locales: []}",
+        "data.batch_s=0",
+        "data.prompt_mode=language",
+        "model.auxiliary_ctc_weight=-0.1",
+        "optim.betas=[0.9]",
+        "optim.accumulate=0",
+        "optim.clip_norm=0",
+        "validation.targets=[]",
+        "checkpoint.keep=1",
+        "resources.num_workers=0",
+        "resources.cpus_per_worker=0",
+        "precision=fp16",
+    ],
+)
+def test_values_out_of_range_are_refused_by_their_key(assignment: str) -> None:
+    key = assignment.partition("=")[0]
+    assert refused(TrainSettings, *TRAIN, assignment).startswith(key)
+
+
+def test_a_mistyped_key_of_a_corpus_is_refused() -> None:
+    assert "corpora.0.pth" in refused(PrepareSettings, "out=o", "corpora=[{path: m, source: s, pth: x}]")
