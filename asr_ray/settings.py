@@ -122,8 +122,8 @@ class DataSettings(Settings):
     """Share of `auto` under `unified`."""
     tags: Literal["none", "append"] = "none"
     """`append` writes the language tag after each transcript."""
-    windows_ahead: PositiveInt = 4
-    """Windows that may be read and decoded before they are needed."""
+    read_ahead_s: PositiveFloat = 7200.0
+    """Seconds of audio that may wait, decoded, in the object store of the cluster (32 KB each)."""
 
 
 class ModelSettings(Settings):

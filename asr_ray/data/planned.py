@@ -10,6 +10,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +19,10 @@ from asr_ray.data.batching import BatchBudget, CostModel
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
 from asr_ray.data.mix import Mix, MixPolicy, Ratios, RepetitionCap, Replay, Temperature, mix_shares
 from asr_ray.data.plan import Plan, PlannedStep
-from asr_ray.data.read import RowAddress, addresses, read_utterances
+from asr_ray.data.read import addresses, read_utterances
 from asr_ray.errors import DataError
 from asr_ray.locales import check_locale
-from asr_ray.records import Batch, Position, PromptTable, Tokenizer
+from asr_ray.records import Batch, Position, PromptTable, Tokenizer, Utterance
 from asr_ray.settings import DataSettings, TrainSettings
 
 
@@ -104,11 +105,12 @@ class PlannedData:
     def read_window(self, position: Position, *, num_steps: int, world_size: int) -> Iterator[Batch]:
         """Yield the batches of the window at `position` in order: step by step, rank by rank."""
         steps = self.plan.window_steps(position, world_size=world_size)[:num_steps]
-        places = _addresses(self.plan.catalog, steps)
+        # Each row group once for the whole window: its rows are spread over most of the batches.
+        utterances = _read_rows(self.data.train, catalog=self.plan.catalog, steps=steps)
         for step in steps:
             for rows in step.batches:
-                utterances = read_utterances(self.data.train, [places[int(row)] for row in rows])
-                yield self.assembler.assemble(utterances, position=step.position, after=step.after)
+                chosen = [utterances[int(row)] for row in rows]
+                yield self.assembler.assemble(chosen, position=step.position, after=step.after)
 
 
 def mix_policy(data: DataSettings, *, budget_s: float) -> MixPolicy:
@@ -140,7 +142,8 @@ def _plan(data_json: str, seed: int, budget_s: float) -> tuple[Plan, Mix]:
     return plan, mix
 
 
-def _addresses(catalog: Catalog, steps: Sequence[PlannedStep]) -> dict[int, RowAddress]:
+def _read_rows(root: Path, *, catalog: Catalog, steps: Sequence[PlannedStep]) -> dict[int, Utterance]:
+    """Return the utterances of some steps by catalog row, their audio still encoded."""
     batches = itertools.chain.from_iterable(step.batches for step in steps)
     rows = np.unique(np.concatenate(list(batches)))
-    return dict(zip(rows.tolist(), addresses(catalog.table.take(rows)), strict=True))
+    return dict(zip(rows.tolist(), read_utterances(root, addresses(catalog.table.take(rows))), strict=True))

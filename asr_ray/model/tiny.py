@@ -31,6 +31,9 @@ VOCABULARY_SIZE = 1024
 With fewer, a transcript has nearly as many tokens as the encoder has frames, and CTC needs more frames.
 """
 
+_LOG_MEL_MEAN, _LOG_MEL_STD = -10.0, 3.5
+"""Of synthetic speech at usual levels, over all mel bands; natural logarithm."""
+
 _ASSETS = Path(__file__).parent / "assets"
 
 
@@ -46,7 +49,7 @@ class TinySize:
     num_mels: int = 80
     prediction_hidden: int = 128
     joint_hidden: int = 128
-    dropout: float = 0.1
+    dropout: float = 0.0
 
 
 def base_model_path() -> Path:
@@ -120,7 +123,32 @@ def build_tiny_model(
     config = OmegaConf.create(model_config(tokenizer_folder, size=size or TinySize()))
     with quiet_nemo(), torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return EncDecRNNTBPEModelWithPrompt(cfg=config).eval()
+        model = EncDecRNNTBPEModelWithPrompt(cfg=config)
+        _scale_front_end(model.encoder.pre_encode)
+        return model.eval()
+
+
+def _scale_front_end(pre_encode: Any) -> None:
+    """Start the subsampling where log-mel features of speech leave it with mean 0 and variance 1.
+
+    Without normalisation (see `_preprocessor`) the features are far from 0, and with torch's default
+    weights what changes over time is a hundredth of what is constant after three convolutions.
+    """
+    import torch
+
+    convolutions = [layer for layer in pre_encode.conv if hasattr(layer, "weight")]
+    with torch.no_grad():
+        for layer in convolutions:
+            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            layer.bias.zero_()
+        first = convolutions[0]
+        first.weight.div_(_LOG_MEL_STD)
+        first.bias.sub_(_LOG_MEL_MEAN * first.weight.sum(dim=(1, 2, 3)))
+        frames = _LOG_MEL_MEAN + _LOG_MEL_STD * torch.randn(1, 512, pre_encode._feat_in)
+        encoded, _ = pre_encode(frames, torch.tensor([512]))
+        pre_encode.out.weight.div_(encoded.std(dim=1).mean())
+        encoded, _ = pre_encode(frames, torch.tensor([512]))
+        pre_encode.out.bias.sub_(encoded.mean(dim=(0, 1)))
 
 
 def model_config(tokenizer_folder: Path, *, size: TinySize) -> dict[str, Any]:

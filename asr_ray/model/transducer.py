@@ -135,8 +135,8 @@ class _Joint:
     """The joint network evaluated tile by tile."""
 
     def __init__(self, inputs: Sequence[Tensor], spec: _Spec) -> None:
-        self.encoded, self.predicted, self.weight, self.bias = (x.detach().to(spec.dtype) for x in inputs)
         self.spec = spec
+        self.encoded, self.predicted, self.weight, self.bias = (x.detach().to(spec.dtype) for x in inputs)
 
     def hidden(self, tile: Tile) -> _Hidden:
         activated = self._activate(self._pre_activation(tile))
@@ -152,10 +152,9 @@ class _Joint:
 
     def labels(self, tile: Tile) -> Tensor:
         """Output index of each cell's token: int64 [cells, 1]."""
-        columns = [
-            self.spec.labels[block.utterance, : block.width].repeat(block.num_frames) for block in tile.blocks
-        ]
-        return torch.cat(columns).unsqueeze(1)
+        labels = self.spec.labels
+        rows = [labels[block.utterance, : block.width].repeat(block.num_frames) for block in tile.blocks]
+        return torch.cat(rows).unsqueeze(1)
 
     def gradient_before_activation(self, hidden: _Hidden, gradient: Tensor) -> Tensor:
         if hidden.keep is not None:
@@ -220,8 +219,8 @@ class _TransducerLoss(torch.autograd.Function):
                 active = visited[tile.cells].nonzero().squeeze(1)
                 hidden = joint.hidden(tile).at(active)
                 gradient = joint.logits(hidden.output).softmax(1)
-                parts = cells.at(tile, active)
-                parts.turn_to_gradient(gradient, blank=spec.blank, labels=joint.labels(tile)[active])
+                labels = joint.labels(tile)[active]
+                cells.at(tile, active).turn_to_gradient(gradient, blank=spec.blank, labels=labels)
                 sums.add(joint, tile, active, hidden, gradient)
         return (*sums.results(inputs), None)
 
@@ -352,9 +351,8 @@ def _lattice(num_frames: Tensor, num_tokens: Tensor, max_frames: int, max_tokens
 
 
 def _check_options(activation: str, dropout: float, fastemit_lambda: float, tile_cells: int) -> None:
-    known = get_args(Activation)
-    if activation not in known:
-        raise ConfigError(f"unknown joint activation {activation!r}", fix=f"use one of {', '.join(known)}")
+    if activation not in get_args(Activation):
+        raise ConfigError(f"unknown joint activation {activation!r}", fix="use relu, tanh or sigmoid")
     if not 0 <= dropout < 1:
         raise ConfigError(f"joint dropout is {dropout}", fix="use a probability in [0, 1)")
     if fastemit_lambda < 0:

@@ -38,6 +38,8 @@ def train_worker(task: WorkerTask) -> None:
     settings, context = task.settings, ray.train.get_context()
     if settings.resources.threads_per_worker is not None:
         torch.set_num_threads(settings.resources.threads_per_worker)
+    # Vanishing gradients become denormal numbers, which CPUs multiply many times slower.
+    torch.set_flush_denormal(True)
     worker = Worker(
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),

@@ -202,6 +202,8 @@ def measure_memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def memory_child(way: str, options: argparse.Namespace) -> dict[str, float]:
+    # Gradients of improbable cells are denormal numbers, on which the whole joint would spend many minutes.
+    torch.set_flush_denormal(True)
     batch = Batch.random(MEMORY, device=options.device, dtype=getattr(torch, options.dtype))
     baseline = peak_bytes(options.device)
     start = time.perf_counter()

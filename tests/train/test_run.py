@@ -1,0 +1,119 @@
+"""A run on real Ray Train workers survives the SIGKILL of one of them and loses or repeats nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from asr_ray.errors import EnvironmentFault
+from asr_ray.model.tokens import NemoTokenizer
+from asr_ray.records import Position
+from asr_ray.settings import ResourceSettings, TrainSettings
+from asr_ray.testing.prepared import write_prepared
+from asr_ray.train import ledger
+from asr_ray.train.checkpoint import CheckpointStore
+from asr_ray.train.run import check_cluster, run_training
+from asr_ray.train.setup import planned_data
+
+MAX_STEPS = 30
+KILL_AFTER_STEP = 8
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, micro_nemo: Path) -> TrainSettings:
+    """Two workers, a few seconds of noise per batch, a checkpoint every four steps."""
+    root = tmp_path_factory.mktemp("run")
+    tokenizer = NemoTokenizer.from_nemo(micro_nemo)
+    write_prepared(root / "train", {("el-GR", "noise"): 60, ("en-US", "noise"): 40}, tokenizer=tokenizer)
+    write_prepared(root / "validation", {("el-GR", "noise"): 3, ("en-US", "noise"): 3}, tokenizer=tokenizer)
+    return TrainSettings.model_validate(
+        {
+            "run_dir": root / "run",
+            "max_steps": MAX_STEPS,
+            "data": {
+                "train": root / "train",
+                "validation": root / "validation",
+                "batch_s": 4.0,
+                "window_utterances": 24,
+                "mix": {"alpha": 0.0},
+            },
+            "model": {"base": str(micro_nemo)},
+            "optim": {"warmup_steps": 2},
+            "validation": {"targets": ["el-GR"], "guards": ["en-US"], "every_steps": 15},
+            "checkpoint": {"every_steps": 4},
+            "resources": {"num_workers": 2, "cpus_per_worker": 0.5, "threads_per_worker": 1},
+        }
+    )
+
+
+class Killer:
+    """Watches a run and kills one training worker, once, when a checkpoint far enough is committed."""
+
+    def __init__(self) -> None:
+        self.killed_at: int | None = None
+
+    def __call__(self, run_dir: Path) -> None:
+        newest = max(CheckpointStore(run_dir).steps(), default=0)
+        if self.killed_at is None and newest >= KILL_AFTER_STEP:
+            workers = [
+                process
+                for process in psutil.Process().children(recursive=True)
+                if "RayTrainWorker" in " ".join(process.cmdline())
+            ]
+            os.kill(workers[-1].pid, signal.SIGKILL)
+            self.killed_at = newest
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_killed_worker_costs_no_utterance(settings: TrainSettings) -> None:
+    killer = Killer()
+    summary = run_training(settings, watch=killer)
+    assert killer.killed_at is not None
+    assert killer.killed_at < MAX_STEPS
+    assert summary.steps == MAX_STEPS
+    assert summary.best_model.is_file()
+    assert consumed(settings) == planned(settings)
+    total_s = sum(row["seconds"] for row in ledger.read(settings.run_dir).to_pylist())
+    assert sum(summary.consumed_s.values()) == pytest.approx(total_s)
+    # Finished runs are handed out again, not run again.
+    assert run_training(settings).best_sha256 == summary.best_sha256
+
+
+def consumed(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
+    """(step, rank) -> ids, as the ledger has them."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for row in ledger.read(settings.run_dir).to_pylist():
+        found.setdefault((row["step"], row["rank"]), []).append(row["id"])
+    return found
+
+
+def planned(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
+    """(step, rank) -> ids, as the plan has them."""
+    data = planned_data(settings)
+    catalog = data.plan.catalog
+    steps = itertools.islice(data.plan.steps(Position(), world_size=2), MAX_STEPS)
+    return {
+        (number, rank): catalog.ids(rows)
+        for number, step in enumerate(steps, start=1)
+        for rank, rows in enumerate(step.batches)
+    }
+
+
+def test_workers_must_leave_a_cpu_for_reading() -> None:
+    resources = ResourceSettings(num_workers=2, cpus_per_worker=1.0)
+    with pytest.raises(EnvironmentFault, match="reading data needs one more") as caught:
+        check_cluster(resources, available={"CPU": 2.0})
+    assert "cpus_per_worker" in caught.value.fix
+    check_cluster(resources, available={"CPU": 3.0})
+
+
+def test_gpus_are_counted_before_workers_are_asked_for() -> None:
+    resources = ResourceSettings(num_workers=2, use_gpu=True)
+    with pytest.raises(EnvironmentFault, match="as many GPUs"):
+        check_cluster(resources, available={"CPU": 16.0, "GPU": 1.0})
