@@ -37,8 +37,20 @@ format: $(STAMP)  ## apply the formatter
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The speech, an untrained model, shards, two stages of training, evaluation, and into the package.
+TINY := runs/tiny-base
 tiny-base: $(STAMP)  ## train the tiny base model of this package again (about an hour on two cores)
-	$(BIN)/python jobs/demo.py --config configs/tiny-base.yaml
+	$(BIN)/python -m asr_ray.testing.speech --out $(TINY)/speech --locales en-US,es-ES \
+		--train 3000 --validation 60 --test 100 --seed 1 --workers 2
+	$(BIN)/python -m asr_ray.testing.tiny_base --out $(TINY)/random.nemo --seed 1
+	for split in train validation test; do \
+		$(BIN)/python jobs/prepare.py --set tokenizer=$(TINY)/random.nemo --set out=$(TINY)/data/$$split \
+			--set "corpora=[{path: $(TINY)/speech/*/$$split.jsonl, source: espeak}]" || exit; done
+	$(BIN)/python jobs/train.py --config configs/runs/tiny-base.yaml
+	$(BIN)/python jobs/train.py --config configs/runs/tiny-base-contexts.yaml
+	$(BIN)/python jobs/evaluate.py --set "models={tiny: $(TINY)/contexts/best.nemo}" \
+		--set data=$(TINY)/data/test --set out=$(TINY)/contexts/evaluation
+	$(BIN)/python -m asr_ray.testing.tiny_base --adopt $(TINY)/contexts
 
 benchmarks: $(STAMP)  ## the measurements of docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks.loss

@@ -270,7 +270,7 @@ class SpeechSettings(Settings):
     """Synthetic speech of the demo."""
 
     locales: list[LocaleTag] = ["en-US", "es-ES", "el-GR", "bg-BG"]
-    train: PositiveInt = 1500
+    train: PositiveInt = 1200
     validation: PositiveInt = 40
     test: PositiveInt = 100
     """Utterances per locale and split."""

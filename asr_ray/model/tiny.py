@@ -34,7 +34,8 @@ With fewer, a transcript has nearly as many tokens as the encoder has frames, an
 _LOG_MEL_MEAN, _LOG_MEL_STD = -10.0, 3.5
 """Of synthetic speech at usual levels, over all mel bands; natural logarithm."""
 
-_ASSETS = Path(__file__).parent / "assets"
+BASE_MODEL = Path(__file__).parent / "assets" / "tiny-base.nemo"
+BASE_RECORD = BASE_MODEL.with_suffix(".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def base_model_path() -> Path:
     Raises:
         EnvironmentFault: the file is missing or not the one its record describes.
     """
-    path, record = _ASSETS / "tiny-base.nemo", _ASSETS / "tiny-base.json"
+    path, record = BASE_MODEL, BASE_RECORD
     fix = "install the package again, or build the file with `python -m asr_ray.testing.tiny_base`"
     if not (path.is_file() and record.is_file()):
         raise EnvironmentFault(f"the tiny base model {path} is not installed", fix=fix)

@@ -66,10 +66,11 @@ def test_impossible_vocabularies_are_named(
 
 
 def test_the_base_model_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiny, "_ASSETS", tmp_path)
+    model, record = tmp_path / "tiny-base.nemo", tmp_path / "tiny-base.json"
+    monkeypatch.setattr(tiny, "BASE_MODEL", model)
+    monkeypatch.setattr(tiny, "BASE_RECORD", record)
     with pytest.raises(EnvironmentFault, match="not installed"):
         tiny.base_model_path()
-    model, record = tmp_path / "tiny-base.nemo", tmp_path / "tiny-base.json"
     model.write_text("weights")
     record.write_text(json.dumps({"sha256": sha256_of(model)}))
     assert tiny.base_model_path() == model

@@ -1,0 +1,53 @@
+"""The demo in miniature: every stage real, on a random model and a few sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asr_ray.settings import DemoSettings
+from asr_ray.testing import demo
+
+CONFIG = Path(__file__).parents[2] / "configs/runs/demo.yaml"
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_demo_goes_all_the_way_and_reuses_what_it_did(tmp_path: Path, micro_nemo: Path) -> None:
+    settings = DemoSettings.model_validate(
+        {
+            "out": tmp_path / "demo",
+            "speech": {"train": 24, "validation": 3, "test": 4},
+            "train": CONFIG,
+            "set": [
+                f"model.base={micro_nemo}",
+                "max_steps=4",
+                "optim.warmup_steps=1",
+                "data.window_utterances=48",
+                "validation.every_steps=2",
+                "validation.utterances_per_locale=2",
+            ],
+        }
+    )
+    trained, said = demo.training_settings(settings), list[str]()
+    demo.write_speech(settings)
+    evaluation = demo.run_demo(settings, trained=trained, say=said.append)
+    assert [line[:3] for line in said] == ["2/4", "3/4", "4/4"]
+    assert set(evaluation.reports) == {"base", "tuned"}
+    assert evaluation.policy.targets == ("bg-BG", "el-GR")
+    metrics = json.loads((settings.out / "evaluation/metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics["models"]["tuned"]["locales"]) == {"en-US", "es-ES", "el-GR", "bg-BG"}
+    assert (settings.out / "evaluation/report.html").is_file()
+    summary = json.loads((settings.out / "train/summary.json").read_text(encoding="utf-8"))
+    # Shares hold in seconds: a quarter of the audio is replay, within what four small steps can show.
+    replay_s = sum(s for key, s in summary["consumed_s"].items() if key[:5] in ("en-US", "es-ES"))
+    assert replay_s / sum(summary["consumed_s"].values()) == pytest.approx(0.25, abs=0.15)
+
+    shards = {path: path.stat().st_mtime_ns for path in (settings.out / "data").rglob("*.parquet")}
+    best = (trained.run_dir / "best.nemo").stat().st_mtime_ns
+    demo.write_speech(settings)
+    demo.run_demo(settings, trained=trained, say=said.append)
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+    assert (trained.run_dir / "best.nemo").stat().st_mtime_ns == best
