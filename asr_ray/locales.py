@@ -121,9 +121,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unit_of(tag: str) -> Unit:
-    """Return the unit a locale is scored in; WER for locales outside the official 40."""
-    locale = LOCALES.get(tag)
-    return locale.unit if locale else "wer"
+    """Return the unit a locale is scored in; outside the official 40 its language decides."""
+    language = tag.partition("-")[0]
+    return (
+        "cer"
+        if any(each.unit == "cer" for each in _OFFICIAL if each.tag.startswith(f"{language}-"))
+        else "wer"
+    )
 
 
 def check_locale(tag: str, *, known: Iterable[str], where: str) -> str:

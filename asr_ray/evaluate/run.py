@@ -178,7 +178,7 @@ def _report_data(
         reports=dict(list(reports.items())[:2]),
         policy=policy,
         paired=[result for result in paired if result.candidate == list(reports)[1]],
-        training_loss=[(row["step"], row["loss"]) for row in history if row["kind"] == "step"],
+        training_loss=[(row["step"], row["loss"]) for row in history if row.get("loss") is not None],
         validation={
             tag: [(row["step"], row["locales"][tag]["rate"]) for row in validations]
             for tag in (validations[0]["locales"] if validations else ())

@@ -44,17 +44,31 @@ class Meter:
     """What happened since the last line of metrics."""
 
     steps: int = 0
+    skipped: int = 0
     loss_sum: float = 0.0
+    loss_utterances: float = 0.0
     utterances: float = 0.0
     audio_s: float = 0.0
     wait_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
-    def row(self) -> dict[str, float]:
-        """Averages over the steps metered."""
+    def add(self, *, utterances: float, loss_sum: float, audio_s: float, applied: bool) -> None:
+        """Count one step; the loss of a skipped one is no number and stays out of the mean."""
+        self.steps += 1
+        self.utterances += utterances
+        self.audio_s += audio_s
+        if applied:
+            self.loss_sum += loss_sum
+            self.loss_utterances += utterances
+        else:
+            self.skipped += 1
+
+    def row(self) -> dict[str, float | None]:
+        """Averages over the steps metered; the loss is None when all of them were skipped."""
         elapsed_s = max(1e-9, time.monotonic() - self.started)
         return {
-            "loss": self.loss_sum / max(1.0, self.utterances),
+            "loss": self.loss_sum / self.loss_utterances if self.loss_utterances else None,
+            "skipped_steps": self.skipped,
             "audio_s_per_s": self.audio_s / elapsed_s,
             "data_wait_share": self.wait_s / elapsed_s,
             "utterances": self.utterances,
@@ -155,10 +169,8 @@ class Loop:
         self.state = replace(self.state, step=self.state.step + 1, position=taken[-1].next_position)
         for batch in taken:
             self.ledger.add(batch, step=self.state.step, applied=applied)
-        meter.steps += 1
-        meter.loss_sum += loss_sum
-        meter.utterances += utterances
-        meter.audio_s += audio_s
+        meter.add(utterances=utterances, loss_sum=loss_sum, audio_s=audio_s, applied=applied)
+        self._guard_against_divergence(taken)
         return stop > 0
 
     def _losses(self, batch: Batch) -> Tensor:
@@ -193,12 +205,16 @@ class Loop:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
-        if self.skipped_in_a_row >= self.settings.max_nonfinite_steps:
-            raise TrainingError(
-                f"step {self.state.step + 1}: non-finite gradient {self.skipped_in_a_row} times in a row",
-                fix="lower optim.peak_lr, or look at the last utterances in the ledger",
-            )
         return finite
+
+    def _guard_against_divergence(self, taken: Sequence[Batch]) -> None:
+        if self.skipped_in_a_row >= self.settings.max_nonfinite_steps:
+            ids = ", ".join(taken[-1].ids[:5])
+            raise TrainingError(
+                f"step {self.state.step}: non-finite gradient {self.skipped_in_a_row} times in a row; "
+                f"the last batch of rank {self.worker.rank} began with {ids}",
+                fix="lower optim.peak_lr, or look at these utterances",
+            )
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         batch = next(batches, None)

@@ -67,7 +67,7 @@ def line(rows: Sequence[Row], *, settings: TrainSettings) -> str:
         rates = ", ".join(f"{tag} {score['rate']:.1%}" for tag, score in newest["locales"].items())
         return f"step {newest['step']}: error rate {rates}"
     return (
-        f"step {newest['step']}/{settings.max_steps}  loss {newest['loss']:.3f}  lr {newest['lr']:.2e}  "
+        f"step {newest['step']}/{settings.max_steps}  loss {_loss(newest)}  lr {newest['lr']:.2e}  "
         f"{newest['audio_s_per_s']:.0f} s of audio/s  waiting for data {newest['data_wait_share']:.0%}  "
         f"ETA {_eta(newest, settings=settings)}"
     )
@@ -92,7 +92,7 @@ def _numbers(row: Row, *, settings: TrainSettings) -> Table:
     grid = Table.grid(padding=(0, 3))
     cells = {
         "step": f"{row['step']:,} / {settings.max_steps:,}",
-        "loss": f"{row['loss']:.3f}",
+        "loss": _loss(row),
         "learning rate": f"{row['lr']:.2e}",
         "audio": f"{row['audio_s_per_s']:.0f} s/s",
         "data wait": f"{row['data_wait_share']:.0%}",
@@ -116,6 +116,11 @@ def _rates(validations: Sequence[Row], *, settings: TrainSettings) -> Table:
         role = "" if tag in settings.validation.targets else " (guard)"
         table.add_row(tag + role, *(f"{row['locales'][tag]['rate']:.1%}" for row in shown))
     return table
+
+
+def _loss(row: Row) -> str:
+    """The loss, or a dash when every step of the row was skipped."""
+    return "-" if row["loss"] is None else f"{row['loss']:.3f}"
 
 
 def _eta(row: Row, *, settings: TrainSettings) -> str:

@@ -21,7 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from asr_ray.config import dump
 from asr_ray.data.feed import PlannedFeed
 from asr_ray.data.planned import PlannedData, ResumePoint
-from asr_ray.errors import EnvironmentFault, Interrupted, TrainingError
+from asr_ray.errors import AsrRayError, EnvironmentFault, Interrupted, TrainingError
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import ResourceSettings, TrainSettings
 from asr_ray.train.checkpoint import CheckpointStore, RunState
@@ -70,10 +70,15 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
     settings = settings.model_copy(update={"run_dir": settings.run_dir.resolve()})
     check_cluster(settings.resources, available=ray.cluster_resources())
     planned = planned_data(settings)
-    if not _is_finished(settings):
-        _prepare_run_dir(settings)
-        _fit(_build_trainer(settings, planned=planned), settings=settings, watch=watch)
-    return _summarise(settings, planned=planned)
+    try:
+        if not _is_finished(settings):
+            _prepare_run_dir(settings)
+            _fit(_build_trainer(settings, planned=planned), settings=settings, watch=watch)
+        return _summarise(settings, planned=planned)
+    except AsrRayError as error:
+        # `ray job submit` flattens exit codes; whoever submitted reads this one.
+        _write_json(settings.run_dir / "summary.json", {"exit_code": error.exit_code, "error": str(error)})
+        raise
 
 
 def check_cluster(resources: ResourceSettings, *, available: Mapping[str, float]) -> None:
@@ -170,7 +175,7 @@ def _fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Pat
             f"{settings.run_dir}: training failed: {_root_cause(failure[0])}",
             fix="mend the cause; the same command resumes from the last checkpoint",
         ) from failure[0]
-    if stopped.is_set():
+    if stopped.is_set() and not _is_finished(settings):
         raise Interrupted(
             f"{settings.run_dir}: stopped, checkpoint committed", fix="the same command resumes"
         )
@@ -208,6 +213,9 @@ def _root_cause(error: BaseException) -> str:
     if failures:
         rank, cause = next(iter(failures.items()))
         return f"rank {rank}: {_root_cause(cause)}"
+    cause = getattr(error, "_base_exc", error)  # Ray keeps the original beside its traceback
+    if isinstance(cause, AsrRayError):
+        return cause.message
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
 
@@ -249,6 +257,10 @@ def write_summary(run_dir: Path, *, summary: RunSummary) -> None:
         "validations": [dict(entry) for entry in summary.validations],
         "elapsed_s": summary.elapsed_s,
     }
-    temporary = run_dir / f".summary-{os.getpid()}.json"
+    _write_json(run_dir / "summary.json", tree)
+
+
+def _write_json(path: Path, tree: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
     temporary.write_text(json.dumps(tree, indent=1), encoding="utf-8")
-    temporary.replace(run_dir / "summary.json")
+    temporary.replace(path)
