@@ -26,7 +26,7 @@ from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import ResourceSettings, TrainSettings
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.loop import stop_file
-from asr_ray.train.setup import planned_data
+from asr_ray.train.setup import planned_data, with_absolute_paths
 from asr_ray.train.worker import TRAIN_DATASET, WorkerTask, train_worker
 
 _POLL_S = 0.5
@@ -67,7 +67,7 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
         TrainingError: the run failed for good.
         Interrupted: stopped on request; the same call goes on.
     """
-    settings = settings.model_copy(update={"run_dir": settings.run_dir.resolve()})
+    settings = with_absolute_paths(settings)
     check_cluster(settings.resources, available=ray.cluster_resources())
     planned = planned_data(settings)
     try:

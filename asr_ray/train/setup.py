@@ -9,6 +9,24 @@ from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import TrainSettings
 
 
+def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
+    """Return the settings as workers need them: Ray Train starts them in a folder of its own.
+
+    Raises:
+        ConfigError: the base model does not exist.
+    """
+    data = {name: getattr(settings.data, name).resolve() for name in ("train", "validation")}
+    return settings.model_copy(
+        update={
+            "run_dir": settings.run_dir.resolve(),
+            "data": settings.data.model_copy(update=data),
+            "model": settings.model.model_copy(
+                update={"base": str(resolve_base(settings.model.base).resolve())}
+            ),
+        }
+    )
+
+
 def planned_data(settings: TrainSettings) -> PlannedData:
     """Inspect the base model and return the data of the run.
 
