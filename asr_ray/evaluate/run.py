@@ -119,7 +119,7 @@ def _decode_all(settings: EvaluateSettings, *, paths: Mapping[str, Path]) -> dic
         fn_constructor_kwargs={"paths": paths, "root": settings.data.resolve(), "settings": settings},
         batch_size=1,
         batch_format="pyarrow",
-        concurrency=min(settings.num_actors, len(chunks)),
+        compute=ray.data.ActorPoolStrategy(size=min(settings.num_actors, len(chunks))),
         num_cpus=None if settings.use_gpu else 1,
         num_gpus=1 if settings.use_gpu else None,
     )
