@@ -168,7 +168,8 @@ def test_impossible_contexts_are_refused(
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_the_shipped_model_streams_what_it_hears_offline(context: AttContextSize) -> None:
     model = load_model(base_model_path())
-    texts = {"en-US": "Turn on the light.", "es-ES": "Enciende la luz."}
+    # Sentences of its grammar: of words it never heard, a model this small may write nothing.
+    texts = {"en-US": "The train leaves at seven fifty.", "es-ES": "El billete cuesta ocho euros."}
     spoken = [torch.from_numpy(synthesize(text, locale=tag)) / 2**15 for tag, text in texts.items()]
     inputs = (
         model,

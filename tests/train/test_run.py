@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from asr_ray.data.catalog import Catalog
 from asr_ray.errors import EnvironmentFault
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.records import Position
@@ -96,7 +97,7 @@ def consumed(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
 def planned(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
     """(step, rank) -> ids, as the plan has them."""
     data = planned_data(settings)
-    catalog = data.plan.catalog
+    catalog = Catalog.read(settings.data.train / "catalog.parquet", ids=True)
     steps = itertools.islice(data.plan.steps(Position(), world_size=2), MAX_STEPS)
     return {
         (number, rank): catalog.ids(rows)
