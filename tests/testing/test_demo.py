@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from asr_ray.data.plan import plan_summary
 from asr_ray.settings import DemoSettings
 from asr_ray.testing import demo
+from asr_ray.train.setup import planned_data
 
 CONFIG = Path(__file__).parents[2] / "configs/runs/demo.yaml"
 
@@ -41,9 +43,12 @@ def test_the_demo_goes_all_the_way_and_reuses_what_it_did(tmp_path: Path, micro_
     assert set(metrics["models"]["tuned"]["locales"]) == {"en-US", "es-ES", "el-GR", "bg-BG"}
     assert (settings.out / "evaluation/report.html").is_file()
     summary = json.loads((settings.out / "train/summary.json").read_text(encoding="utf-8"))
-    # Replay that was asked for was consumed, however few the steps.
-    assert set(summary["consumed_s"]) == {f"{locale}/espeak" for locale in settings.speech.locales}
-    assert sum(summary["planned_s"].values()) == pytest.approx(sum(summary["consumed_s"].values()))
+    # What is in the weights is exactly what the plan holds for these steps, replay included.
+    promised = plan_summary(planned_data(trained).plan, steps=trained.max_steps, world_size=2).seconds
+    assert set(promised) == {(locale, demo.SOURCE) for locale in settings.speech.locales}
+    assert summary["consumed_s"] == {
+        "/".join(key): pytest.approx(seconds, rel=1e-5) for key, seconds in promised.items()
+    }
 
     shards = {path: path.stat().st_mtime_ns for path in (settings.out / "data").rglob("*.parquet")}
     best = (trained.run_dir / "best.nemo").stat().st_mtime_ns
