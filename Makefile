@@ -41,7 +41,7 @@ format: $(STAMP)  ## apply the formatter
 TINY := runs/tiny-base
 tiny-base: $(STAMP)  ## train the tiny base model of this package again (about an hour on two cores)
 	$(BIN)/python -m asr_ray.testing.speech --out $(TINY)/speech --locales en-US,es-ES \
-		--train 3000 --validation 60 --test 100 --seed 1 --workers 2
+		--train 6000 --validation 60 --test 100 --seed 1 --workers 2
 	$(BIN)/python -m asr_ray.testing.tiny_base --out $(TINY)/random.nemo --seed 1
 	for split in train validation test; do \
 		$(BIN)/python jobs/prepare.py --set tokenizer=$(TINY)/random.nemo --set out=$(TINY)/data/$$split \

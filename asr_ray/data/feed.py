@@ -28,7 +28,7 @@ from asr_ray.data.planned import PlannedData, ResumePoint
 from asr_ray.errors import TrainingError
 from asr_ray.records import SAMPLE_RATE, Batch, Position
 
-_PACE_S = 0.02
+_PACE_S = 0.05
 """Far below the time of a step, far above the time of a turn of the loop."""
 
 _ARRAYS = {
