@@ -23,6 +23,7 @@ from asr_ray.evaluate.normalise import NORMALISER_VERSION
 from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.evaluate.paired import PairedResult, compare, metrics_document
 from asr_ray.evaluate.report import ReportData, write_report
+from asr_ray.evaluate.results import decoding, find_results, write_results
 from asr_ray.evaluate.score import EvalReport, Hypothesis, score_pairs
 from asr_ray.metrics import metrics_path, read
 from asr_ray.model.base import resolve_base
@@ -44,7 +45,7 @@ class Evaluation:
 
 
 def run_evaluation(settings: EvaluateSettings) -> Evaluation:
-    """Decode and score every model on the connected Ray cluster.
+    """Decode and score every model on the connected Ray cluster; see `results` for what is reused.
 
     Leaves `OUT/<model>/results.jsonl` (raw hypotheses), `OUT/metrics.json` and `OUT/report.html`.
 
@@ -53,9 +54,8 @@ def run_evaluation(settings: EvaluateSettings) -> Evaluation:
         DataError: the data has no utterance of a wanted locale.
     """
     paths = {name: resolve_base(model).resolve() for name, model in settings.models.items()}
-    hypotheses = _decode_all(settings, paths=paths)
-    for name, rows in hypotheses.items():
-        _write_results(settings.out / name / "results.jsonl", rows)
+    digests = {name: sha256_of(path) for name, path in paths.items()}
+    hypotheses = _hypotheses(settings, paths=paths, digests=digests)
     reports = {name: score_pairs(rows, seed=settings.seed) for name, rows in hypotheses.items()}
     base, *others = hypotheses
     paired = [
@@ -76,7 +76,12 @@ def run_evaluation(settings: EvaluateSettings) -> Evaluation:
         max_guard_loss=settings.max_guard_loss,
     )
     data = _report_data(
-        settings, reports=reports, paired=paired, policy=policy, hypotheses=hypotheses, paths=paths
+        settings,
+        reports=reports,
+        paired=paired,
+        policy=policy,
+        hypotheses=hypotheses,
+        models={name: f"{path.name}, sha256 {digests[name]}" for name, path in paths.items()},
     )
     write_report(settings.out / "report.html", data=data)
     return Evaluation(out=settings.out, reports=reports, paired=paired, policy=policy)
@@ -110,6 +115,23 @@ class Decoder:
                     batch_s=self.settings.batch_s,
                 )
             yield pa.Table.from_pylist([{"model": name} | asdict(row) for row in rows])
+
+
+def _hypotheses(
+    settings: EvaluateSettings, *, paths: Mapping[str, Path], digests: Mapping[str, str]
+) -> dict[str, list[Hypothesis]]:
+    """Return the hypotheses of every model, decoding those that are not there yet."""
+    catalog_digest = Catalog.read(settings.data / "catalog.parquet").digest
+    seals = {
+        name: decoding(settings, model_sha256=digest, catalog_digest=catalog_digest)
+        for name, digest in digests.items()
+    }
+    found = {name: find_results(settings.out / name, decoded=seal) for name, seal in seals.items()}
+    missing = {name: paths[name] for name, rows in found.items() if rows is None}
+    decoded = _decode_all(settings, paths=missing) if missing else {}
+    for name, rows in decoded.items():
+        write_results(settings.out / name, rows, decoded=seals[name])
+    return {name: decoded[name] if rows is None else rows for name, rows in found.items()}
 
 
 def _decode_all(settings: EvaluateSettings, *, paths: Mapping[str, Path]) -> dict[str, list[Hypothesis]]:
@@ -154,12 +176,6 @@ def _chosen_rows(catalog: Catalog, *, settings: EvaluateSettings) -> np.ndarray[
     return np.concatenate(chosen)
 
 
-def _write_results(path: Path, rows: Sequence[Hypothesis]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8")
-
-
 def _report_data(
     settings: EvaluateSettings,
     *,
@@ -167,7 +183,7 @@ def _report_data(
     paired: Sequence[PairedResult],
     policy: GuardPolicy,
     hypotheses: Mapping[str, Sequence[Hypothesis]],
-    paths: Mapping[str, Path],
+    models: Mapping[str, str],
 ) -> ReportData:
     history = list(read(metrics_path(settings.run_dir))) if settings.run_dir else []
     summary = _run_summary(settings.run_dir)
@@ -186,7 +202,7 @@ def _report_data(
         planned_s=_by_locale(summary.get("planned_s", {})),
         consumed_s=_by_locale(summary.get("consumed_s", {})),
         examples=choose_examples(list(hypotheses.items())[:2]),
-        facts=_facts(settings, paths=paths, summary=summary),
+        facts=_facts(settings, models=models, summary=summary),
     )
 
 
@@ -204,10 +220,10 @@ def _by_locale(seconds_by_key: Mapping[str, float]) -> dict[str, float]:
 
 
 def _facts(
-    settings: EvaluateSettings, *, paths: Mapping[str, Path], summary: Mapping[str, Any]
+    settings: EvaluateSettings, *, models: Mapping[str, str], summary: Mapping[str, Any]
 ) -> dict[str, str]:
     left, right = settings.att_context_size
-    facts = {f"model {name}": f"{path.name}, sha256 {sha256_of(path)}" for name, path in paths.items()}
+    facts = {f"model {name}": model for name, model in models.items()}
     facts |= {
         "decoding": f"{settings.mode}, context [{left}, {right}]: chunks of {80 * (right + 1)} ms",
         "prompt": settings.prompt,

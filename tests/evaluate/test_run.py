@@ -44,6 +44,21 @@ def test_every_utterance_is_scored_once_by_each_model(settings: EvaluateSettings
     assert "<html" in (settings.out / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_was_decoded_is_not_decoded_again(
+    settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_evaluation(settings)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("asr_ray.evaluate.run._decode_all", refuse)
+    assert run_evaluation(settings).reports == first.reports
+    with pytest.raises(AssertionError, match="decoded again"):
+        run_evaluation(settings.model_copy(update={"att_context_size": (56, 13)}))
+
+
 def test_a_locale_without_data_is_named(settings: EvaluateSettings) -> None:
     with pytest.raises(DataError, match="mt-MT"):
         run_evaluation(settings.model_copy(update={"locales": ["mt-MT"]}))
