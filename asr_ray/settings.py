@@ -17,6 +17,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 def _known_locale(tag: str) -> str:
+    if tag == "auto":
+        raise ValueError("`auto` is a prompt, not a locale; name the language, or set prompt_mode")
     if tag not in DEFAULT_PROMPT_SLOTS:
         guess = nearest(tag, DEFAULT_PROMPT_SLOTS)
         raise ValueError(f"unknown locale {tag!r}" + (f", did you mean {guess!r}?" if guess else ""))

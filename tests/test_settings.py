@@ -85,6 +85,12 @@ def test_an_unknown_locale_is_refused_with_the_nearest(
     assert "unknown locale 'el-GK', did you mean 'el-GR'?" in message
 
 
+def test_the_prompt_for_any_language_is_no_locale() -> None:
+    message = refused(TrainSettings, *TRAIN, "validation.guards=[auto]")
+    assert message.startswith("validation.guards.0")
+    assert "`auto` is a prompt, not a locale" in message
+
+
 @pytest.mark.parametrize(
     "assignment",
     [

@@ -341,7 +341,9 @@ def apply_model_settings(model: Any, *, settings: TrainSettings) -> None:
 
 def seed_everything(seed: int, *, position: Position, rank: int) -> None:
     """Derive every random draw of a step (dropout, SpecAugment, context) from its place in the plan."""
-    sequence = np.random.SeedSequence([seed, position.epoch, position.window, position.step, rank])
+    # After a change of world size the steps of a window are counted anew: `earlier` keeps them apart.
+    earlier = [number for cut in position.earlier for number in cut]
+    sequence = np.random.SeedSequence([seed, position.epoch, position.window, position.step, rank, *earlier])
     torch_seed, python_seed = (int(word) for word in sequence.generate_state(2))
     torch.manual_seed(torch_seed)
     random.seed(python_seed)

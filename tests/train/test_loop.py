@@ -378,6 +378,7 @@ def test_draws_are_those_of_their_place_in_the_plan() -> None:
         {"position": Position(epoch=1)},
         {"position": Position(window=1)},
         {"position": Position(step=1)},
+        {"position": Position(step=0, earlier=((2, 1),))},
     ]
     first = [draws(**place) for place in places]
     again = [draws(**place) for place in places]
