@@ -273,9 +273,12 @@ class SpeechSettings(Settings):
 
     locales: list[LocaleTag] = ["en-US", "es-ES", "el-GR", "bg-BG"]
     train: PositiveInt = 1200
+    """Training utterances of each locale that is new to the base."""
+    replay: PositiveInt = 500
+    """Training utterances of each locale that is only kept alive."""
     validation: PositiveInt = 40
     test: PositiveInt = 100
-    """Utterances per locale and split."""
+    """Utterances of each locale to judge by, during and after training."""
     seed: int = 1
 
 

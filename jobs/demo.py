@@ -28,7 +28,7 @@ def act(job: Job[DemoSettings]) -> None:
     settings, console = job.settings, Console(stderr=job.as_json, highlight=False)
     trained = demo.training_settings(settings)
     console.print("1/4 synthetic speech, by espeak-ng")
-    demo.write_speech(settings)
+    demo.write_speech(settings, trained=trained)
     start_ray(num_cpus=trained.resources.local_cpus)
     with Progress(trained, console=console) as progress:
         result = demo.run_demo(settings, trained=trained, say=console.print, watch=progress.update)

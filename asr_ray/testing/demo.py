@@ -31,13 +31,21 @@ def training_settings(settings: DemoSettings) -> TrainSettings:
     return load(settings.train, schema=TrainSettings, sets=[*sets, *settings.set]).settings
 
 
-def write_speech(settings: DemoSettings) -> None:
-    """Write the synthetic corpus, or reuse it."""
-    speech = settings.speech
+def write_speech(settings: DemoSettings, *, trained: TrainSettings) -> None:
+    """Write the synthetic corpus of a run, or reuse it."""
+    speech, replay = settings.speech, trained.data.mix.replay
+    kept = replay.locales if replay else []
     write_corpus(
         settings.out / "speech",
         locales=speech.locales,
-        utterances={split: getattr(speech, split) for split in SPLITS},
+        utterances={
+            locale: {
+                "train": speech.replay if locale in kept else speech.train,
+                "validation": speech.validation,
+                "test": speech.test,
+            }
+            for locale in speech.locales
+        },
         seed=speech.seed,
         workers=os.cpu_count() or 1,
     )
