@@ -55,6 +55,7 @@ class Reason(enum.StrEnum):
     BAD_ENCODING = "bad-encoding"
     MISSING_FIELD = "missing-field"
     MISSING_AUDIO = "missing-audio"
+    UNSAFE_SOURCE = "unsafe-source"
     UNDECODABLE = "undecodable"
     TRUNCATED = "truncated"
     WRONG_CHANNELS = "wrong-channels"

@@ -63,7 +63,9 @@ class CorpusSettings(Settings):
     @model_validator(mode="after")
     def _tars_belong_to_their_format(self) -> Self:
         if (self.format == "nemo_tarred") != (self.tars is not None):
-            raise ValueError("format nemo_tarred needs `tars`, the pattern of the tar files; others have none")
+            raise ValueError(
+                "format nemo_tarred needs `tars`, the pattern of the tar files; others have none"
+            )
         return self
 
 

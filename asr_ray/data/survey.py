@@ -89,7 +89,7 @@ def survey(
 ) -> pa.Table:
     """Read and check the rows of one span of `files[file]`; columns as in `SURVEY_SCHEMA`."""
     corpus = files[file].corpus
-    lines = []
+    lines: list[dict[str, Any]] = []
     for row in READERS[corpus.format].read(span, corpus=corpus):
         content = row.content
         verdict = (

@@ -97,3 +97,19 @@ def test_only_the_last_shard_of_a_key_is_not_full(rows: list[Row], per_shard: in
     keys = [(shard["locale"][0].as_py(), shard["source"][0].as_py()) for shard in shards]
     for shard, key, following in zip(shards, keys, [*keys[1:], None], strict=False):
         assert len(shard) == per_shard or key != following
+
+
+@settings(deadline=None)
+@given(rows=ROWS, block_size=st.integers(1, 7), per_shard=st.integers(1, 9))
+def test_rows_of_a_block_stay_together(rows: list[Row], block_size: int, per_shard: int) -> None:
+    table = reject_duplicates(survey_of(rows), files=FILES)
+    blocks = pa.array([1 + number // block_size for number in range(len(rows))], pa.uint64())
+    table = table.set_column(table.schema.get_field_index("block"), SURVEY_SCHEMA.field("block"), blocks)
+
+    placed = lay_out(table, utterances_per_shard=per_shard, utterances_per_row_group=4).to_pylist()
+
+    for key in {(row["locale"], row["source"]) for row in placed}:
+        inside = [row["block"] for row in placed if (row["locale"], row["source"]) == key]
+        assert inside == sorted(inside)
+        hashes = [(row["block"], row["id_hash"]) for row in placed if (row["locale"], row["source"]) == key]
+        assert hashes == sorted(hashes)

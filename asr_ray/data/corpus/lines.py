@@ -10,10 +10,10 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from asr_ray.data import storage
 from asr_ray.data.corpus.span import Place, Span
@@ -71,19 +71,19 @@ def _split_compressed(file: str, *, rows_per_span: int) -> Iterator[Span]:
         yield Span(file=file, start=start, stop=stop, first_row=start + 1, is_block=True)
 
 
-def read_lines(span: Span, *, wanted: Container[Place] | None = None, parts: int = 1) -> Iterator[Line]:
+def read_lines(span: Span, *, wanted: Collection[Place] | None = None) -> Iterator[Line]:
     """Yield the lines of a span.
 
     Args:
         span: from `split_lines`, or of a single line.
         wanted: leave out lines of which no row is wanted.
-        parts: rows that a line may hold.
 
     Raises:
         DataError: the file is damaged as a whole.
     """
+    numbers = None if wanted is None else {number for number, _ in wanted}
     for line in _compressed_lines(span) if span.is_block else _plain_lines(span):
-        if wanted is None or any((line.number, part) in wanted for part in range(parts)):
+        if numbers is None or line.number in numbers:
             yield line
 
 
@@ -103,7 +103,7 @@ def _compressed_lines(span: Span) -> Iterator[Line]:
 
 
 @contextmanager
-def _unpacked(file: str) -> Iterator[IO[bytes]]:
+def _unpacked(file: str) -> Iterator[gzip.GzipFile]:
     try:
         with storage.open_file(file) as packed, gzip.open(packed) as lines:
             yield lines

@@ -7,7 +7,7 @@ line, so that one damaged line is one rejected row and the lines behind it are s
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def split(file: str, *, rows_per_span: int) -> Iterator[Span]:
     return split_lines(file, rows_per_span=rows_per_span)
 
 
-def read(span: Span, *, corpus: CorpusSettings, wanted: Container[Place] | None = None) -> Iterator[Row]:
+def read(span: Span, *, corpus: CorpusSettings, wanted: Collection[Place] | None = None) -> Iterator[Row]:
     """Yield every line of the span as an utterance with its audio, or as a rejected row."""
     for line in read_lines(span, wanted=wanted):
         content = content_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,7 +74,7 @@ class Reader(Protocol):
         ...
 
     def read(
-        self, span: Span, /, *, corpus: CorpusSettings, wanted: Container[Place] | None = None
+        self, span: Span, /, *, corpus: CorpusSettings, wanted: Collection[Place] | None = None
     ) -> Iterator[Row]:
         """Yield the rows of a span with their audio; a bad row is yielded as `Rejected`, never raised.
 
