@@ -96,6 +96,8 @@ class PrepareSettings(Settings):
     """Folder to write; an unchanged one is reused."""
     tokenizer: str = "tiny"
     """`.nemo` whose tokenizer counts the tokens, or `tiny` for the base model shipped with this package."""
+    in_place: bool = False
+    """Leave audio that is 16 kHz mono where it stands and note its place; it must stay there for training."""
     utterances_per_shard: PositiveInt = 2048
     utterances_per_row_group: PositiveInt = 16
     """The unit in which training data is read and mixed."""

@@ -181,12 +181,12 @@ def _write_shards(
     Raises:
         DataError: audio differs from what was checked.
     """
-    utterances_per_row_group = settings.utterances_per_row_group
+    utterances_per_row_group, in_place = settings.utterances_per_row_group, settings.in_place
 
     def write_batch(rows: pa.Table) -> pa.Table:
         shard = rows["shard"][0].as_py()
         try:
-            utterances = _read_again(rows, files=files)
+            utterances = _read_again(rows, files=files, in_place=in_place)
             write_shard(folder / shard, utterances, utterances_per_row_group=utterances_per_row_group)
         except _ChangedRow as changed:
             return _written(rows, changed=changed.origin)
@@ -230,7 +230,9 @@ class _ChangedRow(Exception):
         self.origin = origin
 
 
-def _read_again(rows: pa.Table, *, files: Sequence[CorpusFile]) -> Iterator[Utterance]:
+def _read_again(
+    rows: pa.Table, *, files: Sequence[CorpusFile], in_place: bool = False
+) -> Iterator[Utterance]:
     """Yield the utterances of survey rows, audio at 16 kHz.
 
     Neighbours that stand in one span are read together: of rows alone in theirs one is held at a time.
@@ -242,8 +244,10 @@ def _read_again(rows: pa.Table, *, files: Sequence[CorpusFile]) -> Iterator[Utte
             utterance = found.get((row["line"], row["part"]))
             if utterance is None or checksum(utterance) != row["checksum"]:
                 raise _ChangedRow(file.origin(row["line"]))
+            audio = conform(utterance.audio)
+            stored = utterance.stored if in_place and audio is utterance.audio else None
             yield replace(
-                utterance, locale=row["locale"], duration_s=row["duration_s"], audio=conform(utterance.audio)
+                utterance, locale=row["locale"], duration_s=row["duration_s"], audio=audio, stored=stored
             )
 
 

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import soundfile
 from asr_ray.data import storage
 from asr_ray.data.audio import encode_flac, to_pcm16
 from asr_ray.data.corpus.content import BadRow
-from asr_ray.records import Reason
+from asr_ray.records import Reason, Stored
 
 MAX_FILE_BYTES = 64 * 2**20
 """Of an utterance that is a whole file."""
@@ -22,19 +23,28 @@ MAX_FILE_BYTES = 64 * 2**20
 _MAX_SEGMENT_SAMPLES = 32 * 2**20
 
 
+class Clipped(NamedTuple):
+    """Encoded audio, and where it stands if it is as found."""
+
+    audio: bytes
+    stored: Stored | None
+
+
 def clip(
     source: str | bytes,
     *,
     name: str = "",
+    stored: Stored | None = None,
     offset_s: float | None = None,
     duration_s: float | None = None,
     channel: int | None = None,
-) -> bytes:
+) -> Clipped:
     """Return a file as it is, or what is wanted of it as FLAC at its own sampling rate.
 
     Args:
         source: path, URL or content.
         name: of a content, for messages.
+        stored: where a content stands.
         offset_s: where a segment of `duration_s` begins; None takes the whole file.
         channel: the one to take; None keeps all of them.
 
@@ -45,11 +55,14 @@ def clip(
     name = source if isinstance(source, str) else name
     try:
         if offset_s is None and channel is None:
-            return _whole(source, name=name)
+            return _whole(source, name=name, stored=stored)
         with _opened(source) as recording:
-            return _part(
-                recording, source, name=name, offset_s=offset_s, duration_s=duration_s, channel=channel
-            )
+            start, num_frames = _stretch(recording, offset_s=offset_s, duration_s=duration_s)
+            _check_channel(recording, channel)
+            is_whole = start == 0 and num_frames >= recording.frames
+            if is_whole and (channel is None or recording.channels == 1):
+                return _whole(source, name=name, stored=stored)
+            return Clipped(_part(recording, start=start, num_frames=num_frames, channel=channel), None)
     except soundfile.SoundFileError as error:
         # Its text would name the address of a buffer.
         detail = getattr(error, "error_string", error)
@@ -64,12 +77,13 @@ def clip(
         raise BadRow(Reason.MISSING_AUDIO, f"{name!r}: {error}") from None
 
 
-def _whole(source: str | bytes, *, name: str) -> bytes:
+def _whole(source: str | bytes, *, name: str, stored: Stored | None) -> Clipped:
     if isinstance(source, str):
-        return storage.read_bytes(source, limit=MAX_FILE_BYTES)
+        audio = storage.read_bytes(source, limit=MAX_FILE_BYTES)
+        return Clipped(audio, Stored(file=source, start=0, stop=len(audio)))
     if len(source) > MAX_FILE_BYTES:
         raise storage.TooLargeError(f"{name}: {len(source):,} bytes, limit {MAX_FILE_BYTES:,}")
-    return source
+    return Clipped(source, stored)
 
 
 @contextmanager
@@ -82,28 +96,20 @@ def _opened(source: str | bytes) -> Iterator[soundfile.SoundFile]:
         yield recording
 
 
-def _part(
-    recording: soundfile.SoundFile,
-    source: str | bytes,
-    *,
-    name: str,
-    offset_s: float | None,
-    duration_s: float | None,
-    channel: int | None,
-) -> bytes:
-    start, num_frames = _stretch(recording, offset_s=offset_s, duration_s=duration_s)
+def _check_channel(recording: soundfile.SoundFile, channel: int | None) -> None:
     if channel is not None and not 0 <= channel < recording.channels:
         raise BadRow(
             Reason.WRONG_CHANNELS, f"channel {channel} is wanted of {recording.channels} (counted from 0)"
         )
-    is_whole = start == 0 and num_frames >= recording.frames
-    if is_whole and (channel is None or recording.channels == 1):
-        return _whole(source, name=name)
+
+
+def _part(recording: soundfile.SoundFile, *, start: int, num_frames: int, channel: int | None) -> bytes:
     if num_frames * recording.channels > _MAX_SEGMENT_SAMPLES:
         raise BadRow(Reason.DURATION_RANGE, f"{num_frames / recording.samplerate:.0f} s are too long to cut")
     samples = _samples(recording, start=min(start, recording.frames), num_frames=num_frames)
-    if is_whole and len(samples) < recording.frames:
-        raise BadRow(Reason.TRUNCATED, f"{len(samples):,} of {recording.frames:,} announced samples")
+    announced = min(num_frames, max(recording.frames - start, 0))
+    if len(samples) < announced:
+        raise BadRow(Reason.TRUNCATED, f"{len(samples):,} of {announced:,} announced samples")
     return encode_flac(samples if channel is None else samples[:, channel], sample_rate=recording.samplerate)
 
 
@@ -134,8 +140,3 @@ def float_to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     if not np.isfinite(samples).all():
         raise BadRow(Reason.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples)):,} samples")
     return to_pcm16(samples)
-
-
-def absent(name: str) -> BadRow:
-    """Return the finding that there is no such audio."""
-    return BadRow(Reason.MISSING_AUDIO, f"{name}: no such file")

@@ -93,5 +93,5 @@ def _speech(fields: Fields, *, file: str, corpus: CorpusSettings) -> Speech:
     name = required(fields, "path")
     # Early releases leave the suffix out.
     path = f"clips/{name}" if "." in name else f"clips/{name}.mp3"
-    audio = clip(storage.join(file, path), channel=corpus.channel)
-    return Speech(audio=audio, name=storage.stem(path), place=(path,))
+    audio, stored = clip(storage.join(file, path), channel=corpus.channel)
+    return Speech(audio=audio, name=storage.stem(path), place=(path,), stored=stored)

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import soundfile
 
 from asr_ray.data.audio import read_header
-from asr_ray.records import PromptMode, Reason, Rejected, Utterance
+from asr_ray.records import PromptMode, Reason, Rejected, Stored, Utterance
 from asr_ray.settings import CorpusSettings
 
 Fields = Mapping[str, Any]
@@ -41,12 +41,14 @@ class Speech:
     Attributes:
         audio: encoded file content.
         name: for people; begins the id.
+        stored: where the audio stands in these bytes, None if it was cut or converted.
         place: unique inside (source, locale) and the same wherever the corpus folder stands.
     """
 
     audio: bytes
     name: str
     place: tuple[str, ...]
+    stored: Stored | None
 
 
 def content_of(
@@ -98,6 +100,7 @@ def _utterance(
         origin=origin,
         speaker=optional(fields, "speaker"),
         prompt_mode=prompt_mode,
+        stored=spoken.stored,
     )
 
 

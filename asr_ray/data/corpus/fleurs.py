@@ -67,5 +67,5 @@ def _locale_of(file: str) -> str | None:
 
 def _speech(fields: Fields, *, file: str, corpus: CorpusSettings) -> Speech:
     path = f"audio/{storage.stem(file)}/{required(fields, 'file_name')}"
-    audio = clip(storage.join(file, path), channel=corpus.channel)
-    return Speech(audio=audio, name=storage.stem(path), place=(path,))
+    audio, stored = clip(storage.join(file, path), channel=corpus.channel)
+    return Speech(audio=audio, name=storage.stem(path), place=(path,), stored=stored)

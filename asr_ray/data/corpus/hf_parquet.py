@@ -23,7 +23,7 @@ from asr_ray.data.corpus.content import BadRow, Fields, Speech, content_of
 from asr_ray.data.corpus.nemo_manifest import no_match
 from asr_ray.data.corpus.span import Place, Row, Span
 from asr_ray.errors import DataError
-from asr_ray.records import Reason
+from asr_ray.records import Reason, Stored
 from asr_ray.settings import ColumnSettings, CorpusSettings
 
 _USUAL = {
@@ -74,7 +74,7 @@ def read(span: Span, *, corpus: CorpusSettings, wanted: Collection[Place] | None
                 origin=f"{span.file}:{index + 1}",
                 corpus=corpus,
                 fields=partial(_fields, row, columns=columns, labels=labels),
-                speech=partial(_speech, file=span.file, index=index, corpus=corpus),
+                speech=partial(_speech, file=span.file, index=index, column=columns["audio"], corpus=corpus),
             )
             yield Row(span=span, line=index + 1, content=content)
 
@@ -147,7 +147,7 @@ def _fields(row: pa.RecordBatch, *, columns: Mapping[str, str], labels: Sequence
     return fields
 
 
-def _speech(fields: Fields, *, file: str, index: int, corpus: CorpusSettings) -> Speech:
+def _speech(fields: Fields, *, file: str, index: int, column: str, corpus: CorpusSettings) -> Speech:
     audio = fields["audio"]
     content, path = (audio.get("bytes"), audio.get("path")) if isinstance(audio, dict) else (audio, None)
     path = path if isinstance(path, str) else ""
@@ -157,8 +157,7 @@ def _speech(fields: Fields, *, file: str, index: int, corpus: CorpusSettings) ->
         content = storage.join(file, path)
     # Data sets have equal file names in the folders of their languages.
     place = ("/".join(PurePosixPath(file).parts[-2:]), str(index))
-    return Speech(
-        audio=clip(content, name=path or "audio", channel=corpus.channel),
-        name=storage.stem(path) or storage.stem(file),
-        place=place,
-    )
+    stored = Stored(file=file, start=index, stop=index + 1, column=column)
+    audio, stands = clip(content, name=path or "audio", stored=stored, channel=corpus.channel)
+    name = storage.stem(path) or storage.stem(file)
+    return Speech(audio=audio, name=name, place=place, stored=stands)

@@ -14,12 +14,15 @@ import numpy as np
 
 from asr_ray.data import storage
 from asr_ray.data.audio import encode_flac
-from asr_ray.data.corpus.clip import clip, float_to_pcm16
+from asr_ray.data.corpus.clip import Clipped, clip, float_to_pcm16
 from asr_ray.data.corpus.content import BadRow, number
-from asr_ray.records import Reason
+from asr_ray.records import Reason, Stored
 
 _SOURCE_TYPES = ("file", "url", "memory", "shar")
 _ROUNDING_S = 0.01
+Load = Callable[..., tuple[str | bytes, Stored | None]]
+"""Source of a recording -> its path, or its content and where that stands."""
+
 _MAX_DURATION_S = 3600.0
 
 
@@ -51,14 +54,14 @@ def _nested(value: object) -> Iterator[object]:
             waiting += each
 
 
-def file_of(source: Mapping[str, Any], *, manifest: str, cut_id: str) -> str:
+def file_of(source: Mapping[str, Any], *, manifest: str, cut_id: str) -> tuple[str, None]:
     """Return the path of a source that is a file beside the manifest or a URL."""
     path = source.get("source")
     if source.get("type") not in ("file", "url") or not isinstance(path, str):
         raise BadRow(
             Reason.MISSING_AUDIO, f"cut {cut_id}: a source of type {source.get('type')!r} has no file"
         )
-    return storage.join(manifest, path)
+    return storage.join(manifest, path), None
 
 
 def stretch_of(
@@ -67,8 +70,8 @@ def stretch_of(
     offset_s: float,
     duration_s: float,
     channel: int | None,
-    load: Callable[[Mapping[str, Any]], str | bytes],
-) -> bytes:
+    load: Load,
+) -> Clipped:
     """Return a stretch of a recording; the file as found where it is wanted whole.
 
     Args:
@@ -84,9 +87,10 @@ def stretch_of(
     if not sources:
         raise BadRow(Reason.MISSING_AUDIO, "a recording without source")
     if len(sources) > 1 or recording.get("transforms"):
-        return _by_lhotse(
+        audio = _by_lhotse(
             recording, sources, offset_s=offset_s, duration_s=duration_s, channel=channel, load=load
         )
+        return Clipped(audio, None)
     channels = sources[0].get("channels")
     if channel is not None and isinstance(channels, list):
         if channel not in channels:
@@ -97,9 +101,11 @@ def stretch_of(
         offset_s <= _ROUNDING_S
         and offset_s + duration_s >= (number(recording, "duration") or float("inf")) - _ROUNDING_S
     )
+    source, stored = load(sources[0])
     return clip(
-        load(sources[0]),
+        source,
         name="recording",
+        stored=stored,
         offset_s=None if is_whole else offset_s,
         duration_s=None if is_whole else duration_s,
         channel=channel,
@@ -113,14 +119,17 @@ def _by_lhotse(
     offset_s: float,
     duration_s: float,
     channel: int | None,
-    load: Callable[[Mapping[str, Any]], str | bytes],
+    load: Load,
 ) -> bytes:
     from lhotse import Recording
     from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
 
     if not 0 < duration_s <= _MAX_DURATION_S:
         raise BadRow(Reason.DURATION_RANGE, f"a segment of {duration_s} s")
-    held = [source | {"type": "memory", "source": clip(load(source), name="recording")} for source in sources]
+    held = [
+        source | {"type": "memory", "source": clip(load(source)[0], name="recording").audio}
+        for source in sources
+    ]
     try:
         whole = Recording.from_dict({**recording, "sources": held})
         samples = whole.load_audio(channels=channel, offset=offset_s, duration=duration_s)

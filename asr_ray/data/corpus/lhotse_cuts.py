@@ -10,13 +10,13 @@ Nothing in a manifest is executed, see `lhotse_audio`. Features are not looked a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from asr_ray.data import storage
 from asr_ray.data.corpus.content import BadRow, Fields, Speech, content_of, number, optional, parse_json
-from asr_ray.data.corpus.lhotse_audio import check_sources, file_of, stretch_of
+from asr_ray.data.corpus.lhotse_audio import Load, check_sources, file_of, stretch_of
 from asr_ray.data.corpus.lines import Line, read_lines, split_lines
 from asr_ray.data.corpus.nemo_manifest import no_match
 from asr_ray.data.corpus.span import Place, Row, Span
@@ -52,7 +52,7 @@ def read(span: Span, *, corpus: CorpusSettings, wanted: Collection[Place] | None
 
 
 def rows_of(
-    line: Line, *, corpus: CorpusSettings, load: Callable[..., str | bytes], wanted: Collection[Place] | None
+    line: Line, *, corpus: CorpusSettings, load: Load, wanted: Collection[Place] | None
 ) -> Iterator[Row]:
     """Yield the supervisions of one cut; a line that holds none is one rejected row.
 
@@ -104,7 +104,7 @@ def _fields(line: Line, *, part: int) -> Fields:
     }
 
 
-def _speech(fields: Fields, *, file: str, corpus: CorpusSettings, load: Callable[..., str | bytes]) -> Speech:
+def _speech(fields: Fields, *, file: str, corpus: CorpusSettings, load: Load) -> Speech:
     cut: Mapping[str, Any] = fields["cut"]
     check_sources(cut)
     if cut.get("type", "MonoCut") not in _CUT_TYPES or not isinstance(cut.get("recording"), dict):
@@ -112,7 +112,7 @@ def _speech(fields: Fields, *, file: str, corpus: CorpusSettings, load: Callable
         raise BadRow(Reason.MISSING_AUDIO, f"a {kind} without a recording of its own; save its audio first")
     offset_s, duration_s = _stretch(fields, cut=cut)
     channel = cut.get("channel")
-    audio = stretch_of(
+    audio, stored = stretch_of(
         cut["recording"],
         offset_s=offset_s,
         duration_s=duration_s,
@@ -120,7 +120,8 @@ def _speech(fields: Fields, *, file: str, corpus: CorpusSettings, load: Callable
         channel=channel if isinstance(channel, int) else corpus.channel,
         load=partial(load, cut_id=optional(cut, "id") or ""),
     )
-    return Speech(audio=audio, name=storage.stem(file), place=(storage.stem(file), str(fields["id"])))
+    place = (storage.stem(file), str(fields["id"]))
+    return Speech(audio=audio, name=storage.stem(file), place=place, stored=stored)
 
 
 def _stretch(fields: Fields, *, cut: Mapping[str, Any]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from asr_ray.data.corpus.lines import read_lines, split_lines
 from asr_ray.data.corpus.nemo_manifest import no_match
 from asr_ray.data.corpus.span import Place, Row, Span
 from asr_ray.data.corpus.tar_index import index, read_member
-from asr_ray.records import Reason
+from asr_ray.records import Reason, Stored
 from asr_ray.settings import CorpusSettings
 
 
@@ -51,7 +51,7 @@ def _tar_of(cuts: str) -> str:
     return posixpath.join(folder, f"recording.{name.split('.')[1]}.tar")
 
 
-def _member_of(source: Mapping[str, Any], *, tar: str, cut_id: str) -> bytes:
+def _member_of(source: Mapping[str, Any], *, tar: str, cut_id: str) -> tuple[bytes, Stored]:
     if source.get("type") != "shar":
         raise BadRow(
             Reason.MISSING_AUDIO, f"cut {cut_id}: its source is {source.get('type')!r}, not in the tar"

@@ -75,7 +75,7 @@ def manifest_fields(line: Line) -> Fields:
 def _speech(fields: Fields, *, manifest: str, corpus: CorpusSettings) -> Speech:
     audio_filepath = required(fields, "audio_filepath")
     offset_s = number(fields, "offset")
-    audio = clip(
+    audio, stored = clip(
         storage.join(manifest, audio_filepath),
         offset_s=offset_s,
         duration_s=duration_of(fields),
@@ -83,7 +83,7 @@ def _speech(fields: Fields, *, manifest: str, corpus: CorpusSettings) -> Speech:
     )
     path = _inside(manifest, audio_filepath)
     place = (storage.stem(manifest), path.as_posix(), str(offset_s or 0.0))
-    return Speech(audio=audio, name=path.stem, place=place)
+    return Speech(audio=audio, name=path.stem, place=place, stored=stored)
 
 
 def duration_of(fields: Fields) -> float:

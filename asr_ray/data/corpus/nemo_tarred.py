@@ -82,15 +82,17 @@ def _speech(fields: Fields, *, manifest: str, corpus: CorpusSettings) -> Speech:
     )
     tar = _tar_of(fields, manifest=manifest, tars=_tars(corpus.tars or ""))
     member = _member(tar, name)
-    audio = clip(
-        read_member(tar, member),
+    content, place_in_tar = read_member(tar, member)
+    audio, stored = clip(
+        content,
         name=f"{member} in {tar}",
+        stored=place_in_tar,
         offset_s=offset_s,
         duration_s=duration_s,
         channel=corpus.channel,
     )
     place = (storage.stem(tar), name, str(offset_s or 0.0))
-    return Speech(audio=audio, name=PurePosixPath(name).stem, place=place)
+    return Speech(audio=audio, name=PurePosixPath(name).stem, place=place, stored=stored)
 
 
 def _tar_of(fields: Fields, *, manifest: str, tars: Mapping[int, str]) -> str:

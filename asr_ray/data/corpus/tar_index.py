@@ -10,7 +10,7 @@ from typing import NamedTuple
 from asr_ray.data import storage
 from asr_ray.data.corpus.content import BadRow
 from asr_ray.errors import DataError
-from asr_ray.records import Reason
+from asr_ray.records import Reason, Stored
 
 _MAX_MEMBER_BYTES = 2**30
 _INDEXES_KEPT = 64
@@ -57,8 +57,8 @@ def _index(tar: str, _version: tuple[int, str]) -> Mapping[str, Member]:
     return members
 
 
-def read_member(tar: str, name: str) -> bytes:
-    """Return the content of a member.
+def read_member(tar: str, name: str) -> tuple[bytes, Stored]:
+    """Return the content of a member and where it stands.
 
     Raises:
         BadRow: there is none of that name, or it is cut short or far too large.
@@ -73,4 +73,4 @@ def read_member(tar: str, name: str) -> bytes:
     content = storage.read_range(tar, start=member.start, stop=member.stop)
     if len(content) < size:
         raise BadRow(Reason.TRUNCATED, f"{name} in {tar}: {len(content):,} of {size:,} bytes")
-    return content
+    return content, Stored(file=tar, start=member.start, stop=member.stop)
