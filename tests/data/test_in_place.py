@@ -102,8 +102,8 @@ def test_a_parquet_file_that_is_no_longer_the_same_is_named(tmp_path: Path) -> N
 def test_only_what_needs_conversion_is_copied(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     rows = write_corpus(folder, locale="el-GR", count=3)
-    (folder / "wide.flac").write_bytes(encode_flac(noise(1.0), sample_rate=44_100))
-    rows.append({**rows[0], "audio_filepath": "wide.flac", "duration": 16_000 / 44_100, "id": "wide"})
+    (folder / "wide.flac").write_bytes(encode_flac(noise(3.0), sample_rate=44_100))
+    rows.append({**rows[0], "audio_filepath": "wide.flac", "duration": 48_000 / 44_100, "id": "wide"})
     manifest = write_manifest(folder / "m.jsonl", rows)
     settings = PrepareSettings(
         corpora=[CorpusSettings(path=str(manifest), source="s")], out=tmp_path / "out", in_place=True
