@@ -24,6 +24,22 @@ PromptMode = Literal["langID", "auto", "unified"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Where encoded audio already stands, as a whole file that could be used from there.
+
+    Attributes:
+        file: path from the root, or URL.
+        start, stop: its bytes in the file, stop not included; with `column`, row and row after it.
+        column: of a Parquet file that holds it.
+    """
+
+    file: str
+    start: int
+    stop: int
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
     """One piece of speech with its transcript, as a corpus reader yields it.
 
@@ -35,6 +51,7 @@ class Utterance:
         locale: BCP-47 tag such as `el-GR`.
         source: name of the corpus, the second key of a mix.
         origin: where the row stands (`manifest.jsonl:12`), for messages.
+        stored: where `audio` stands in exactly these bytes, if it does.
     """
 
     id: str
@@ -46,6 +63,7 @@ class Utterance:
     origin: str
     speaker: str | None = None
     prompt_mode: PromptMode | None = None
+    stored: Stored | None = None
 
 
 class Reason(enum.StrEnum):
@@ -55,6 +73,7 @@ class Reason(enum.StrEnum):
     BAD_ENCODING = "bad-encoding"
     MISSING_FIELD = "missing-field"
     MISSING_AUDIO = "missing-audio"
+    UNSAFE_SOURCE = "unsafe-source"
     UNDECODABLE = "undecodable"
     TRUNCATED = "truncated"
     WRONG_CHANNELS = "wrong-channels"

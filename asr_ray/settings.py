@@ -28,17 +28,47 @@ def _known_locale(tag: str) -> str:
 LocaleTag = Annotated[str, AfterValidator(_known_locale)]
 
 
+class ColumnSettings(Settings):
+    """Names of the columns of `hf_parquet`; null finds them by their usual names, "" takes none."""
+
+    audio: str | None = None
+    text: str | None = None
+    locale: str | None = None
+    speaker: str | None = None
+    duration: str | None = None
+    """Seconds; without one the audio is measured."""
+    id: str | None = None
+    """Never guessed: an `id` is often that of a sentence which several people read."""
+
+
 class CorpusSettings(Settings):
     """One corpus to prepare."""
 
     path: str
-    """Manifest file or glob of them."""
+    """File, glob or folder of what lists the rows; local or a URL (`s3://`, `gs://`, `hf://`)."""
     source: str
     """Name of the corpus: the second key of a mix, beside the locale."""
-    format: Literal["nemo"] = "nemo"
+    format: Literal[
+        "nemo", "nemo_tarred", "lhotse", "lhotse_shar", "hf_parquet", "common_voice", "fleurs"
+    ] = "nemo"
     """Reader that understands the files."""
     locale: LocaleTag | None = None
     """Locale of rows that do not name one."""
+    channel: int | None = Field(None, ge=0)
+    """Channel to take of recordings with several, from 0; null requires mono."""
+    tars: str | None = None
+    """`nemo_tarred`: the tar files, `audio__OP_0..127_CL_.tar` or a glob."""
+    split: str = "train"
+    """`common_voice`, `fleurs`: which of the lists in the folder `path`."""
+    columns: ColumnSettings = ColumnSettings()
+
+    @model_validator(mode="after")
+    def _tars_belong_to_their_format(self) -> Self:
+        if (self.format == "nemo_tarred") != (self.tars is not None):
+            raise ValueError(
+                "format nemo_tarred needs `tars`, the pattern of the tar files; others have none"
+            )
+        return self
 
 
 class CheckSettings(Settings):
@@ -68,6 +98,8 @@ class PrepareSettings(Settings):
     """Folder to write; an unchanged one is reused."""
     tokenizer: str = "tiny"
     """`.nemo` whose tokenizer counts the tokens, or `tiny` for the base model shipped with this package."""
+    in_place: bool = False
+    """Leave audio that is 16 kHz mono where it stands and note its place; it must stay there for training."""
     utterances_per_shard: PositiveInt = 2048
     utterances_per_row_group: PositiveInt = 16
     """The unit in which training data is read and mixed."""

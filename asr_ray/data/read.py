@@ -1,4 +1,7 @@
-"""Utterances back from shards: each row group that is needed is read once, none that is not."""
+"""Utterances back from shards: each row group that is needed is read once, none that is not.
+
+Audio that was prepared in place is fetched from where it stands, and must still be what was checked.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asr_ray.data.audio import decode_pcm16
+from asr_ray.data.in_place import fetch
 from asr_ray.errors import DataError
 from asr_ray.records import Utterance
 
@@ -57,7 +61,8 @@ def read_utterances(root: Path, rows: Sequence[RowAddress]) -> list[Utterance]:
         rows: addresses, from a catalog by `addresses`.
 
     Raises:
-        DataError: a shard is missing, damaged or shorter than the catalog says.
+        DataError: a shard is missing, damaged or shorter than the catalog says, or audio that was
+            prepared in place is gone or changed.
     """
     places: defaultdict[str, defaultdict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for place, address in enumerate(rows):
@@ -90,10 +95,12 @@ def _take(file: pq.ParquetFile, *, shard: Path, row_group: int, rows: Sequence[i
 
 
 def _utterances(table: pa.Table, *, origin: str) -> list[Utterance]:
+    rows = table.to_pylist()
+    elsewhere = fetch([row for row in rows if row["audio"] is None])
     return [
         Utterance(
             id=row["id"],
-            audio=row["audio"],
+            audio=next(elsewhere) if row["audio"] is None else row["audio"],
             duration_s=row["duration_s"],
             text=row["text"],
             locale=row["locale"],
@@ -102,5 +109,5 @@ def _utterances(table: pa.Table, *, origin: str) -> list[Utterance]:
             speaker=row["speaker"],
             prompt_mode=row["prompt_mode"],
         )
-        for row in table.to_pylist()
+        for row in rows
     ]

@@ -9,20 +9,21 @@ written beside the target and put in place by a rename: a stopped preparation le
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
 from asr_ray.data.audio import conform
 from asr_ray.data.catalog import SCHEMA, TOKENIZER_DIGEST, Catalog
-from asr_ray.data.corpus import READERS, Span
+from asr_ray.data.corpus import READERS, Place, Span
 from asr_ray.data.quarantine import limit_error, tally
 from asr_ray.data.shard_file import write_shard
 from asr_ray.data.summary import (
@@ -41,7 +42,10 @@ from asr_ray.data.survey import (
     by_shard,
     checksum,
     corpus_files,
+    covered,
+    failure,
     lay_out,
+    raise_failures,
     reject_duplicates,
     rejected_rows,
     survey,
@@ -52,6 +56,7 @@ from asr_ray.settings import CheckSettings, PrepareSettings
 
 _ROWS_PER_SPAN = 256
 _MAX_TASKS = 2000
+_SPAN_FIELDS = ("start", "stop", "first_row", "is_block")
 _PRODUCTS = {"shards", CATALOG, QUARANTINE, SUMMARY}
 
 _QUARANTINE_SCHEMA = pa.schema(
@@ -131,7 +136,7 @@ def _survey_all(
 ) -> pa.Table:
     """Read and check every row in parallel; returns the survey without duplicates, in corpus order."""
     spans = [
-        {"file": number, "start": span.start, "stop": span.stop, "first_row": span.first_row}
+        {"file": number} | {name: getattr(span, name) for name in _SPAN_FIELDS}
         for number, file in enumerate(files)
         for span in READERS[file.corpus.format].split(file.path, rows_per_span=_ROWS_PER_SPAN)
     ]
@@ -142,18 +147,23 @@ def _survey_all(
         for row in batch.to_pylist():
             number = row.pop("file")
             span = Span(file=files[number].path, **row)
-            yield survey(span, files=files, file=number, checks=checks, tokenizer=tokenizer)
+            try:
+                yield survey(span, files=files, file=number, checks=checks, tokenizer=tokenizer)
+            except DataError as error:
+                yield failure(error, file=number)
 
     with _ray_data_context():
         dataset = ray.data.from_items(spans, override_num_blocks=min(len(spans), _MAX_TASKS))
         found = dataset.map_batches(survey_batch, batch_size=None, batch_format="pyarrow")
         tables: list[pa.Table] = []
-        num_bytes, total_bytes = 0, sum(span["stop"] - span["start"] for span in spans)
+        done, total = 0, sum(span["stop"] - span["start"] for span in spans)
         batches: Any = found.iter_batches(batch_size=None, batch_format="pyarrow")
         for table in batches:
+            raise_failures(table)
             tables.append(table.cast(SURVEY_SCHEMA))
-            num_bytes += pc.sum(pc.subtract(table["stop"], table["start"])).as_py()
-            progress("check", num_bytes / total_bytes)
+            done += covered(table)
+            progress("check", min(done / total, 1.0))
+    progress("check", 1.0)
     surveyed = pa.concat_tables(tables)
     return reject_duplicates(surveyed, files=files)
 
@@ -171,22 +181,26 @@ def _write_shards(
     Raises:
         DataError: audio differs from what was checked.
     """
-    utterances_per_row_group = settings.utterances_per_row_group
+    utterances_per_row_group, in_place = settings.utterances_per_row_group, settings.in_place
 
     def write_batch(rows: pa.Table) -> pa.Table:
         shard = rows["shard"][0].as_py()
         try:
-            utterances = _read_again(rows, files=files)
+            utterances = _read_again(rows, files=files, in_place=in_place)
             write_shard(folder / shard, utterances, utterances_per_row_group=utterances_per_row_group)
         except _ChangedRow as changed:
-            return pa.table({"rows": [rows.num_rows], "changed": [changed.origin]})
-        return pa.table({"rows": [rows.num_rows], "changed": pa.array([None], pa.string())})
+            return _written(rows, changed=changed.origin)
+        except DataError as error:
+            return _written(rows, error=error)
+        return _written(rows)
 
     with _ray_data_context():
         dataset = ray.data.from_arrow(by_shard(layout))
         written = dataset.map_batches(write_batch, batch_size=None, batch_format="pyarrow")
         changed, num_rows = [], 0
         for row in written.iter_rows():
+            if row["message"] is not None:
+                raise DataError(row["message"], fix=row["fix"])
             num_rows += row["rows"]
             changed += [row["changed"]] if row["changed"] else []
             progress("write", num_rows / layout.num_rows)
@@ -197,6 +211,17 @@ def _write_shards(
         )
 
 
+def _written(rows: pa.Table, *, changed: str | None = None, error: DataError | None = None) -> pa.Table:
+    """What a task tells of its shard; an error of a task would reach the driver inside one of Ray's."""
+    told = {
+        "changed": changed,
+        "message": error.message if error else None,
+        "fix": error.fix if error else None,
+    }
+    columns = {name: pa.array([text], pa.string()) for name, text in told.items()}
+    return pa.table({"rows": [rows.num_rows], **columns})
+
+
 class _ChangedRow(Exception):
     """A row that reads differently than it did when it was checked; stays inside this module."""
 
@@ -205,18 +230,37 @@ class _ChangedRow(Exception):
         self.origin = origin
 
 
-def _read_again(rows: pa.Table, *, files: Sequence[CorpusFile]) -> Iterator[Utterance]:
-    """Yield the utterances of survey rows, audio at 16 kHz, one at a time."""
-    for row in rows.to_pylist():
-        file = files[row["file"]]
-        span = Span(file=file.path, start=row["start"], stop=row["stop"], first_row=row["line"])
-        (again,) = READERS[file.corpus.format].read(span, corpus=file.corpus)
-        utterance = again.content
-        if isinstance(utterance, Rejected) or checksum(utterance) != row["checksum"]:
-            raise _ChangedRow(file.origin(row["line"]))
-        yield replace(
-            utterance, locale=row["locale"], duration_s=row["duration_s"], audio=conform(utterance.audio)
-        )
+def _read_again(
+    rows: pa.Table, *, files: Sequence[CorpusFile], in_place: bool = False
+) -> Iterator[Utterance]:
+    """Yield the utterances of survey rows, audio at 16 kHz.
+
+    Neighbours that stand in one span are read together: of rows alone in theirs one is held at a time.
+    """
+    for (number, start, stop), run in groupby(rows.to_pylist(), key=itemgetter("file", "start", "stop")):
+        file, group = files[number], list(run)
+        found = _found_again(group, file=file, start=start, stop=stop)
+        for row in group:
+            utterance = found.get((row["line"], row["part"]))
+            if utterance is None or checksum(utterance) != row["checksum"]:
+                raise _ChangedRow(file.origin(row["line"]))
+            audio = conform(utterance.audio)
+            stored = utterance.stored if in_place and audio is utterance.audio else None
+            yield replace(
+                utterance, locale=row["locale"], duration_s=row["duration_s"], audio=audio, stored=stored
+            )
+
+
+def _found_again(
+    group: Sequence[Mapping[str, Any]], *, file: CorpusFile, start: int, stop: int
+) -> dict[Place, Utterance]:
+    is_block = bool(group[0]["block"])
+    # The first row of a block only numbers its lines; each reader counts them from its start.
+    first_row = start + 1 if is_block else group[0]["line"]
+    span = Span(file=file.path, start=start, stop=stop, first_row=first_row, is_block=is_block)
+    wanted = {(row["line"], row["part"]) for row in group}
+    again = READERS[file.corpus.format].read(span, corpus=file.corpus, wanted=wanted)
+    return {row.place: row.content for row in again if isinstance(row.content, Utterance)}
 
 
 def _prepared(layout: pa.Table) -> tuple[Prepared, ...]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from asr_ray.data import storage
 from asr_ray.data.quarantine import Tally
 from asr_ray.data.survey import CorpusFile
 from asr_ray.records import Tokenizer
@@ -121,13 +122,12 @@ def find_finished(out: Path, *, inputs_digest: str) -> PrepareSummary | None:
 def digest_of_inputs(settings: PrepareSettings, *, files: Sequence[CorpusFile], tokenizer: Tokenizer) -> str:
     """Return a sha256 that changes when the same call could give another result.
 
-    Manifests count with size and modification time; audio files are not looked at.
+    Manifests count with size and modification time or version; audio files are not looked at.
     """
-    manifests = [(str(file.path), file.path.stat()) for file in files]
     inputs = {
         "layout": _LAYOUT_VERSION,
         "settings": settings.model_dump(mode="json", exclude={"out", "tokenizer"}),
         "tokenizer": tokenizer.digest,
-        "files": [(path, stat.st_size, stat.st_mtime_ns) for path, stat in manifests],
+        "files": [(file.path, *storage.marker(file.path)) for file in files],
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,6 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asr_ray.data import storage
 from asr_ray.data.corpus import READERS, Span
 from asr_ray.data.quarantine import Checked, check_utterance
 from asr_ray.data.shard_file import shard_path
+from asr_ray.errors import DataError
 from asr_ray.records import Reason, Rejected, Tokenizer, Utterance
 from asr_ray.settings import CheckSettings, CorpusSettings
 
@@ -31,6 +32,8 @@ SURVEY_SCHEMA = pa.schema(
         pa.field("start", pa.int64()),
         pa.field("stop", pa.int64()),
         pa.field("line", pa.int64()),
+        pa.field("part", pa.int32()),
+        pa.field("block", pa.uint64()),
         pa.field("id", pa.large_string()),
         pa.field("locale", pa.string()),
         pa.field("source", pa.string()),
@@ -43,7 +46,9 @@ SURVEY_SCHEMA = pa.schema(
         pa.field("detail", pa.large_string()),
     ]
 )
-"""`file` counts the corpus files of a preparation; `reason` is null for rows that passed; `checksum` is
+"""`file` counts the corpus files of a preparation; `start` and `stop` are the span that reads the row again,
+`line` and `part` its place in there; `block` names a span that must be read whole, it is 0 for rows that can
+be read alone; `reason` is null for rows that passed; `checksum` is
 the CRC-32 of the audio as found; `speaker` is a hash, 0 for nobody."""
 
 
@@ -52,7 +57,7 @@ class CorpusFile:
     """A file of rows and the corpus it belongs to."""
 
     corpus: CorpusSettings
-    path: Path
+    path: str
 
     def origin(self, line: int) -> str:
         """Return `file:line` for messages."""
@@ -68,10 +73,15 @@ def corpus_files(corpora: Sequence[CorpusSettings]) -> list[CorpusFile]:
         DataError: a corpus has none.
     """
     return [
-        CorpusFile(corpus=corpus, path=path.absolute())
+        CorpusFile(corpus=_from_the_root(corpus), path=path)
         for corpus in corpora
         for path in READERS[corpus.format].files(corpus)
     ]
+
+
+def _from_the_root(corpus: CorpusSettings) -> CorpusSettings:
+    tars = None if corpus.tars is None else storage.absolute(corpus.tars)
+    return corpus.model_copy(update={"path": storage.absolute(corpus.path), "tars": tars})
 
 
 def survey(
@@ -79,7 +89,7 @@ def survey(
 ) -> pa.Table:
     """Read and check the rows of one span of `files[file]`; columns as in `SURVEY_SCHEMA`."""
     corpus = files[file].corpus
-    lines = []
+    lines: list[dict[str, Any]] = []
     for row in READERS[corpus.format].read(span, corpus=corpus):
         content = row.content
         verdict = (
@@ -87,10 +97,35 @@ def survey(
             if isinstance(content, Rejected)
             else check_utterance(content, checks=checks, tokenizer=tokenizer)
         )
-        line = {"file": file, "start": row.span.start, "stop": row.span.stop, "line": row.span.first_row}
+        line = {"file": file, "start": row.span.start, "stop": row.span.stop, "line": row.line}
         found = _rejected(verdict) if isinstance(verdict, Rejected) else _checked(verdict)
-        lines.append(line | found)
-    return pa.Table.from_pylist(lines, schema=SURVEY_SCHEMA)
+        lines.append(line | {"part": row.part} | found)
+    # By its content: the layout of shards shall not depend on where the corpus stands.
+    block = min((line.get("id_hash", 0) for line in lines), default=0) if span.is_block else 0
+    return pa.Table.from_pylist([line | {"block": block} for line in lines], schema=SURVEY_SCHEMA)
+
+
+_FAILURE = "failure"
+"""In place of a reason: no verdict on a row, but an error that ends the preparation."""
+
+
+def failure(error: DataError, *, file: int) -> pa.Table:
+    """Return an error as a survey: raised in a task, it would reach the driver inside one of Ray's."""
+    told = {"file": file, "reason": _FAILURE, "detail": error.message, "id": error.fix}
+    return pa.Table.from_pylist([told], schema=SURVEY_SCHEMA)
+
+
+def raise_failures(table: pa.Table) -> None:
+    """Raise the first error that a survey brought along."""
+    failed = table.filter(pc.equal(table["reason"], _FAILURE))
+    if failed.num_rows:
+        raise DataError(failed["detail"][0].as_py(), fix=failed["id"][0].as_py())
+
+
+def covered(table: pa.Table) -> int:
+    """Return the length of all spans in a survey, each counted once, in the unit of their reader."""
+    spans = table.group_by(["file", "start", "stop"]).aggregate([])
+    return pc.sum(pc.subtract(spans["stop"], spans["start"])).as_py() or 0
 
 
 def _rejected(row: Rejected) -> dict[str, object]:
@@ -129,7 +164,7 @@ def checksum(utterance: Utterance) -> int:
 
 def reject_duplicates(table: pa.Table, *, files: Sequence[CorpusFile]) -> pa.Table:
     """Return the survey in corpus order, each passed row with an id seen before marked as duplicate."""
-    table = table.sort_by([("file", "ascending"), ("start", "ascending")])
+    table = table.sort_by([(key, "ascending") for key in ("file", "start", "line", "part")])
     passed = np.flatnonzero(pc.is_null(table["reason"]).to_numpy())
     ids = pa.table({"id": table["id"].take(passed), "row": passed})
     ids = ids.sort_by([("id", "ascending"), ("row", "ascending")])
@@ -179,9 +214,11 @@ def lay_out(table: pa.Table, *, utterances_per_shard: int, utterances_per_row_gr
     """Give each passed row its place: columns `shard`, `row_group`, `row` are added, rows are in that order.
 
     Inside each (locale, source) the order is that of a hash of the id: neighbours in a corpus (one
-    speaker, one book) are spread, and the layout depends on nothing but the ids.
+    speaker, one book) are spread, and the layout depends on nothing but the ids. Rows of blocks that must
+    be read whole stay together, so that a shard touches few of them; the blocks are spread, and the rows
+    inside each.
     """
-    keys = ("locale", "source", "id_hash", "id")
+    keys = ("locale", "source", "block", "id_hash", "id")
     passed = table.filter(pc.is_null(table["reason"])).sort_by([(key, "ascending") for key in keys])
     is_new_key = _changes(_codes(passed["locale"]), _codes(passed["source"]))
     part, place = np.divmod(_rank_in_run(is_new_key), utterances_per_shard)

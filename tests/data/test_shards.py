@@ -8,18 +8,22 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from asr_ray.data import shards
 from asr_ray.data.audio import encode_flac
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
+from asr_ray.data.corpus import hf_parquet
 from asr_ray.data.read import addresses, decode_pcm16, read_rows, read_utterances
 from asr_ray.data.shard_file import SHARD_SCHEMA
 from asr_ray.data.shards import prepare
 from asr_ray.data.summary import PrepareSummary
+from asr_ray.data.survey import by_shard, corpus_files, lay_out, survey
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.settings import CheckSettings, CorpusSettings, PrepareSettings
+from asr_ray.testing.corpora import WRITERS, clips, write_hf_parquet, write_nemo_tarred
 from asr_ray.testing.fakes import FakeTokenizer
 from asr_ray.testing.noise import noise, write_corpus, write_manifest
 
@@ -280,6 +284,74 @@ def test_sources_stay_inside_the_folder(tmp_path: Path) -> None:
     written = set(tmp_path.rglob("part-*.parquet"))
     assert len(written) == 3
     assert {path.parent.parent for path in written} == {tmp_path / "data" / "out" / "shards" / "el-GR"}
+
+
+def test_all_formats_are_prepared_at_once(tmp_path: Path) -> None:
+    corpora, texts = [], set()
+    for name, write in WRITERS.items():
+        spoken = clips(7, prefix=name)
+        corpora.append(write(tmp_path / name, spoken))
+        texts |= {(corpora[-1].source, clip.text) for clip in spoken}
+    settings = PrepareSettings(
+        corpora=corpora, out=tmp_path / "out", utterances_per_shard=4, utterances_per_row_group=2
+    )
+
+    summary = prepare(settings, tokenizer=TOKENIZER)
+
+    catalog = Catalog.read(tmp_path / "out" / "catalog.parquet")
+    found = read_utterances(tmp_path / "out", addresses(catalog.table))
+    assert (summary.utterances, summary.num_rejected) == (len(texts), 0)
+    assert {(each.source, each.text) for each in found} == texts
+    assert {each.locale for each in found} == {"el-GR"}
+    for each in found:
+        assert len(decode_pcm16(each.audio)) == round(each.duration_s * 16_000)
+    assert prepare(settings, tokenizer=TOKENIZER).reused
+
+
+def test_a_block_is_read_once_for_all_its_rows_in_a_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = write_hf_parquet(tmp_path, clips(12), rows_per_group=4)
+    files = corpus_files([corpus])
+    checks, reads = CheckSettings(), []
+    tables = [
+        survey(span, files=files, file=0, checks=checks, tokenizer=TOKENIZER)
+        for span in hf_parquet.split(files[0].path, rows_per_span=256)
+    ]
+    layout = lay_out(pa.concat_tables(tables), utterances_per_shard=6, utterances_per_row_group=3)
+    read = hf_parquet.read
+    monkeypatch.setattr(hf_parquet, "read", lambda span, **rest: reads.append(span) or read(span, **rest))
+
+    written = [list(shards._read_again(shard, files=files)) for shard in by_shard(layout)]
+
+    assert [len(each) for each in written] == [6, 6]
+    # Three blocks of four rows over two shards: the middle one is in both.
+    assert [span.stop - span.start for span in reads] == [4] * 4
+
+
+@pytest.mark.parametrize("stage", ["check", "write"])
+def test_a_failure_of_a_whole_file_reaches_the_caller_as_it_is(
+    tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = write_nemo_tarred(tmp_path, clips(2), num_shards=1)
+    tar = tmp_path / "audio_0.tar"
+    if stage == "check":
+        tar.write_bytes(b"no tar at all" * 100)
+    survey_all = shards._survey_all
+
+    def survey_then_break(*arguments: object, **keywords: object) -> object:
+        surveyed = survey_all(*arguments, **keywords)  # type: ignore[arg-type]
+        tar.write_bytes(b"no tar at all" * 100)
+        return surveyed
+
+    monkeypatch.setattr(shards, "_survey_all", survey_then_break)
+    settings = PrepareSettings(corpora=[corpus], out=tmp_path / "out")
+
+    with pytest.raises(DataError, match=r"audio_0\.tar: cannot be read as a tar file") as caught:
+        prepare(settings, tokenizer=TOKENIZER)
+
+    assert "gunzip" in caught.value.fix
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(manifest: Path, tmp_path: Path) -> None:

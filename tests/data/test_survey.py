@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ray.data.survey import SURVEY_SCHEMA, CorpusFile, by_shard, lay_out, reject_duplicates
 from asr_ray.settings import CorpusSettings
 
-FILES = [CorpusFile(corpus=CorpusSettings(path="m.jsonl", source="a"), path=Path("m.jsonl"))]
+FILES = [CorpusFile(corpus=CorpusSettings(path="m.jsonl", source="a"), path="m.jsonl")]
 
 Row = tuple[str, str, str, bool]
 
@@ -48,6 +47,7 @@ def survey_of(rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(lines, schema=SURVEY_SCHEMA)
 
 
+@settings(deadline=None)
 @given(rows=ROWS, order=st.randoms())
 def test_of_each_id_the_first_row_that_passed_stays(rows: list[Row], order: Random) -> None:
     table = survey_of(rows)
@@ -68,6 +68,7 @@ def test_of_each_id_the_first_row_that_passed_stays(rows: list[Row], order: Rand
             assert row["reason"] is None
 
 
+@settings(deadline=None)
 @given(rows=ROWS, per_shard=st.integers(1, 9), per_row_group=st.integers(1, 4))
 def test_every_passed_row_has_one_place(rows: list[Row], per_shard: int, per_row_group: int) -> None:
     table = reject_duplicates(survey_of(rows), files=FILES)
@@ -86,6 +87,7 @@ def test_every_passed_row_has_one_place(rows: list[Row], per_shard: int, per_row
     assert sum(map(len, by_shard(layout))) == len(placed)
 
 
+@settings(deadline=None)
 @given(rows=ROWS, per_shard=st.integers(1, 9))
 def test_only_the_last_shard_of_a_key_is_not_full(rows: list[Row], per_shard: int) -> None:
     table = reject_duplicates(survey_of(rows), files=FILES)
@@ -95,3 +97,19 @@ def test_only_the_last_shard_of_a_key_is_not_full(rows: list[Row], per_shard: in
     keys = [(shard["locale"][0].as_py(), shard["source"][0].as_py()) for shard in shards]
     for shard, key, following in zip(shards, keys, [*keys[1:], None], strict=False):
         assert len(shard) == per_shard or key != following
+
+
+@settings(deadline=None)
+@given(rows=ROWS, block_size=st.integers(1, 7), per_shard=st.integers(1, 9))
+def test_rows_of_a_block_stay_together(rows: list[Row], block_size: int, per_shard: int) -> None:
+    table = reject_duplicates(survey_of(rows), files=FILES)
+    blocks = pa.array([1 + number // block_size for number in range(len(rows))], pa.uint64())
+    table = table.set_column(table.schema.get_field_index("block"), SURVEY_SCHEMA.field("block"), blocks)
+
+    placed = lay_out(table, utterances_per_shard=per_shard, utterances_per_row_group=4).to_pylist()
+
+    for key in {(row["locale"], row["source"]) for row in placed}:
+        inside = [row["block"] for row in placed if (row["locale"], row["source"]) == key]
+        assert inside == sorted(inside)
+        hashes = [(row["block"], row["id_hash"]) for row in placed if (row["locale"], row["source"]) == key]
+        assert hashes == sorted(hashes)

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from asr_ray.data.corpus import nemo_manifest
-from asr_ray.data.corpus.span import Reader, Row, Span
+from asr_ray.data.corpus import (
+    common_voice,
+    fleurs,
+    hf_parquet,
+    lhotse_cuts,
+    lhotse_shar,
+    nemo_manifest,
+    nemo_tarred,
+)
+from asr_ray.data.corpus.span import Place, Reader, Row, Span
 
-READERS: dict[str, Reader] = {"nemo": nemo_manifest}
+READERS: dict[str, Reader] = {
+    "nemo": nemo_manifest,
+    "nemo_tarred": nemo_tarred,
+    "lhotse": lhotse_cuts,
+    "lhotse_shar": lhotse_shar,
+    "hf_parquet": hf_parquet,
+    "common_voice": common_voice,
+    "fleurs": fleurs,
+}
 """`CorpusSettings.format` -> reader."""
 
-__all__ = ["READERS", "Reader", "Row", "Span"]
+__all__ = ["READERS", "Place", "Reader", "Row", "Span"]
