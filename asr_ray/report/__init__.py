@@ -1,0 +1,1 @@
+"""What all HTML reports share: the page with its style sheet, drawings as SVG, numbers as people read them."""
