@@ -35,6 +35,7 @@ class Utterance:
         locale: BCP-47 tag such as `el-GR`.
         source: name of the corpus, the second key of a mix.
         origin: where the row stands (`manifest.jsonl:12`), for messages.
+        sampling_rate: in Hz, where the corpus claims one; checked like the duration.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Utterance:
     origin: str
     speaker: str | None = None
     prompt_mode: PromptMode | None = None
+    sampling_rate: float | None = None
 
 
 class Reason(enum.StrEnum):
@@ -57,6 +59,8 @@ class Reason(enum.StrEnum):
     MISSING_AUDIO = "missing-audio"
     UNDECODABLE = "undecodable"
     TRUNCATED = "truncated"
+    AUDIO_CHECKSUM = "audio-checksum"
+    SAMPLING_RATE_MISMATCH = "sampling-rate-mismatch"
     WRONG_CHANNELS = "wrong-channels"
     NON_FINITE = "non-finite-samples"
     SILENCE = "silence-with-text"
@@ -64,10 +68,15 @@ class Reason(enum.StrEnum):
     DURATION_RANGE = "duration-out-of-range"
     UNKNOWN_LOCALE = "unknown-locale"
     EMPTY_TEXT = "empty-text"
+    MOJIBAKE = "mojibake"
+    CONTROL_CHARACTERS = "control-characters"
     WRONG_SCRIPT = "wrong-script"
     CHARACTER_RATE = "characters-per-second"
     UNKNOWN_TOKENS = "unknown-tokens"
     DUPLICATE_ID = "duplicate-id"
+    DUPLICATE_AUDIO = "duplicate-audio"
+    IN_HELD_OUT_AUDIO = "in-held-out-audio"
+    IN_HELD_OUT_TEXT = "in-held-out-text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

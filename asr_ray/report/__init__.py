@@ -1,1 +1,1 @@
-"""What all HTML reports share: the page with its style sheet, drawings as SVG, numbers as people read them."""
+"""What all HTML reports share: page and style sheet, drawings as SVG, numbers as people read them."""

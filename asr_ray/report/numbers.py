@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def percent(share: float, *, digits: int = 2) -> str:
     """Return a share as a percentage: 0.1234 -> "12.34%"."""
@@ -11,6 +13,11 @@ def percent(share: float, *, digits: int = 2) -> str:
 def audio_time(seconds: float) -> str:
     """Return seconds of audio as hours or minutes, whichever reads better."""
     return f"{seconds / 3600:,.1f} h" if seconds >= 5400 else f"{seconds / 60:,.1f} min"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def counted(number: int, noun: str) -> str:

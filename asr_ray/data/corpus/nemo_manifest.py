@@ -1,8 +1,9 @@
 """NeMo JSONL manifests: one JSON object per line, audio in files beside it.
 
 Fields: `audio_filepath` (relative to the manifest, or absolute), `duration`, `text`, `target_lang` or
-`lang`; optional `offset`, `id`, `speaker`, `prompt_mode`, `source`. The file is read as bytes, line by
-line, so that one damaged line is one rejected row and the lines behind it are still read.
+`lang`; optional `offset`, `id`, `speaker`, `prompt_mode`, `source`, `sampling_rate` or `sample_rate`. The
+file is read as bytes, line by line, so that one damaged line is one rejected row and the lines behind it
+are still read.
 """
 
 from __future__ import annotations
@@ -151,6 +152,7 @@ def _utterance(
         origin=origin,
         speaker=_optional(fields, "speaker"),
         prompt_mode=_prompt_mode(fields),
+        sampling_rate=_number(fields, "sampling_rate") or _number(fields, "sample_rate"),
     )
 
 
