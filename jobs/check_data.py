@@ -4,7 +4,7 @@
     python jobs/check_data.py --set data=data/train --set 'held_out=[data/validation, data/test]'
 
 Takes the configuration of jobs/prepare.py. Of corpora, OUT/checked/data_report.html tells what preparation
-would find, beside summary.json and quarantine.parquet; of a prepared folder, data_report.html is written anew.
+would find, beside summary.json and quarantine.parquet; in a prepared folder, the report is written anew.
 Exit code 3 means that too many rows are faulty, or that prepared speech is also in a held-out folder.
 """
 

@@ -24,7 +24,7 @@ _REMEDIES = {
     Reason.MISSING_FIELD: "Add the field to the manifest, or the locale to the corpus settings.",
     Reason.MISSING_AUDIO: "Paths are relative to the folder of the manifest; is the audio mounted there?",
     Reason.UNDECODABLE: "The files are no audio that libsndfile reads; convert them to FLAC.",
-    Reason.TRUNCATED: "The files end early; copy them again.",
+    Reason.TRUNCATED: "The files end early or are damaged; copy them again.",
     Reason.AUDIO_CHECKSUM: "The files were damaged or cut after encoding; copy or encode them again.",
     Reason.SAMPLING_RATE_MISMATCH: "Manifest and audio are of different versions, or the speed is wrong.",
     Reason.WRONG_CHANNELS: "Choose a channel: to average them can cancel the speech.",
@@ -80,10 +80,14 @@ def _about_limits(findings: Findings) -> Iterator[Advice]:
     limit = findings.settings.checks.max_rejected_share
     for each in findings.tallies:
         if each.faulty_share > limit:
-            reason = max(each.reasons, key=lambda reason: (each.reasons[reason], reason))
             share, most = percent(each.faulty_share, digits=1), percent(limit, digits=1)
-            what = f"{each.name}: {share} of the rows are faulty (limit {most}), mostly {reason}."
-            yield Advice(what=what, remedy=remedy_of(reason), is_severe=True)
+            what = f"{each.name}: {share} of the rows are faulty (limit {most})"
+            reason = max(each.reasons, key=lambda reason: (reason in _REMEDIES, each.reasons[reason]))
+            if 2 * each.reasons[reason] > each.num_rejected:
+                what, remedy = f"{what}, mostly {reason}", remedy_of(reason)
+            else:
+                remedy = f"There are {len(each.reasons)} reasons; repair the most frequent ones first."
+            yield Advice(what=f"{what}.", remedy=remedy, is_severe=True)
 
 
 def _about_held_out(findings: Findings) -> Iterator[Advice]:

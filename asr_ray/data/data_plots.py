@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from asr_ray.data.profile import Histogram, LocaleProfile, Spread
 from asr_ray.data.summary import Prepared
@@ -13,7 +13,8 @@ NUM_SERIES_COLOURS = 6
 """How many `series-N` colours the style sheet defines."""
 
 _WIDTH = 1040.0
-_LEFT, _RIGHT = 76.0, 190.0
+_LEFT, _RIGHT = 76.0, 200.0
+_HOURS_AT = _WIDTH - 96.0
 _ROW = 34.0
 
 
@@ -23,37 +24,63 @@ def hours_plot(prepared: Sequence[Prepared]) -> str:
     for each in prepared:
         locales.setdefault(each.locale, []).append(each)
     ranked = sorted(locales.items(), key=lambda item: -_hours(item[1]))
-    colours = colour_of_source(prepared)
     unit, per_hour = _unit(_hours(ranked[0][1]))
     ticks = round_ticks(_hours(ranked[0][1]) * per_hour, count=8)
-    bottom = 8 + _ROW * len(ranked)
-    canvas = Canvas(_WIDTH, bottom + 34, label=f"{unit} of speech per locale and source")
+    top, bottom = 28.0, 28.0 + _ROW * len(ranked)
+    canvas = Canvas(_WIDTH, bottom + 30, label=f"{unit} of speech per locale and source")
     scale = Scale(0.0, ticks[-1], _LEFT, _WIDTH - _RIGHT)
     for tick in ticks:
-        canvas.line(scale(tick), 8, scale(tick), bottom, css="grid")
+        canvas.line(scale(tick), top, scale(tick), bottom, css="grid")
         canvas.text(scale(tick), bottom + 20, f"{tick:,g}", css="tick", anchor="middle")
-    canvas.text(_WIDTH - _RIGHT + 14, bottom + 20, unit, css="tick")
+    for x, head in ((_HOURS_AT, unit), (_WIDTH, "utterances")):
+        canvas.text(x, 16, head, css="tick", anchor="end")
+    colours = colour_of_source(prepared)
     for index, (locale, parts) in enumerate(ranked):
-        middle = 8 + _ROW * (index + 0.5)
+        middle = top + _ROW * (index + 0.5)
         canvas.text(_LEFT - 14, middle + 5, locale, css="row-label", anchor="end")
-        start = 0.0
-        for part in parts:
-            end = start + part.hours * per_hour
-            hint = f"{locale}, {part.source}: {part.hours * per_hour:,.1f} {unit}"
-            css = f"part series-{colours[part.source]}"
-            canvas.rect(scale(start), middle - 9, scale(end) - scale(start), 18, css=css, radius=2, hint=hint)
-            start = end
-        utterances = counted(sum(part.utterances for part in parts), "utterance")
-        canvas.text(_WIDTH - _RIGHT + 14, middle + 5, f"{start:,.1f} · {utterances}", css="value")
+        _stack(canvas, parts, colours=colours, scale=scale, middle=middle, unit=(unit, per_hour))
+        amount, utterances = _hours(parts) * per_hour, sum(part.utterances for part in parts)
+        canvas.text(_HOURS_AT, middle + 5, f"{amount:,.1f}", css="value strong", anchor="end")
+        canvas.text(_WIDTH, middle + 5, f"{utterances:,}", css="value", anchor="end")
     return canvas.render()
 
 
+def _stack(
+    canvas: Canvas,
+    parts: Sequence[Prepared],
+    *,
+    colours: Mapping[str, int],
+    scale: Scale,
+    middle: float,
+    unit: tuple[str, float],
+) -> None:
+    """Draw the sources of a locale side by side, the order of colours from left to right."""
+    start, (name, per_hour) = 0.0, unit
+    for part in sorted(parts, key=lambda part: (colours[part.source], part.source)):
+        amount = part.hours * per_hour
+        hint = f"{part.locale}, {part.source}: {amount:,.1f} {name}"
+        left, right = scale(start), scale(start + amount)
+        css = f"part series-{colours[part.source]}"
+        canvas.rect(left, middle - 9, right - left, 18, css=css, radius=2, hint=hint)
+        start += amount
+
+
 def colour_of_source(prepared: Sequence[Prepared]) -> dict[str, int]:
-    """Return the colour of each source, by name; colours come again when there are many sources."""
-    return {
-        source: index % NUM_SERIES_COLOURS
-        for index, source in enumerate(sorted({p.source for p in prepared}))
-    }
+    """Return the colour of each source, most hours first; sources beyond the colours share the last one."""
+    hours: dict[str, float] = {}
+    for each in prepared:
+        hours[each.source] = hours.get(each.source, 0.0) + each.hours
+    ranked = sorted(hours, key=lambda source: (-hours[source], source))
+    return {source: min(rank, NUM_SERIES_COLOURS - 1) for rank, source in enumerate(ranked)}
+
+
+def legend(colours: Mapping[str, int]) -> dict[str, int]:
+    """Return label -> colour; sources that share a colour are counted, not named."""
+    last = [source for source, colour in colours.items() if colour == NUM_SERIES_COLOURS - 1]
+    if len(last) < 2:
+        return dict(colours)
+    named = {source: colour for source, colour in colours.items() if source not in set(last)}
+    return named | {counted(len(last), "smaller source"): NUM_SERIES_COLOURS - 1}
 
 
 def duration_plot(histogram: Histogram) -> str:

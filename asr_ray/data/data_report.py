@@ -63,7 +63,7 @@ def render_data_report(findings: Findings, *, created: datetime) -> str:
         tiles=_tiles(findings),
         advice=advice_of(findings),
         plots=_plots(findings),
-        colours=data_plots.colour_of_source(findings.summary.prepared),
+        legend=data_plots.legend(data_plots.colour_of_source(findings.summary.prepared)),
         tallies=_worst_first(findings.tallies),
         reasons=findings.reasons,
         remedy_of=remedy_of,
@@ -112,14 +112,11 @@ def _tiles(findings: Findings) -> list[_Tile]:
         ),
     ]
     if findings.settings.held_out:
-        found = overlaps.held_out_audio_rows
+        kept = overlaps.held_out_audio_rows
         left_out = _rows_of(findings, Reason.IN_HELD_OUT_AUDIO)
-        label = (
-            f"accepted also in held-out speech; {left_out:,} left out"
-            if left_out
-            else "also in held-out speech"
-        )
-        tiles.append(_Tile(value=f"{found:,}", label=label, tone="worse" if found else ""))
+        label = _noun(kept + left_out, "row") + " of held-out speech"
+        label += f", {kept:,} of them kept" if kept else ", left out" if left_out else ""
+        tiles.append(_Tile(value=f"{kept + left_out:,}", label=label, tone="worse" if kept else ""))
     else:
         tiles.append(_Tile(value=f"{overlaps.repeated_texts:,}", label="texts that many rows repeat"))
     return tiles

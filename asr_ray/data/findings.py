@@ -31,6 +31,7 @@ from asr_ray.data.summary import (
 )
 from asr_ray.errors import DataError
 from asr_ray.records import Reason, Rejected
+from asr_ray.report.numbers import counted
 from asr_ray.settings import CheckDataSettings, PrepareSettings
 
 _NUM_EXAMPLES = 3
@@ -183,7 +184,7 @@ def _judge_leak(findings: Findings) -> Findings:
     if not leaked or findings.error is not None:
         return findings
     error = DataError(
-        f"{findings.summary.out}: {leaked:,} utterances are also in the held-out speech",
+        f"{findings.summary.out}: {counted(leaked, 'utterance')} also in the held-out speech",
         fix="prepare the folder again with the same held_out, which leaves them out",
     )
     return replace(findings, error=error, summary=replace(findings.summary, exit_code=error.exit_code))

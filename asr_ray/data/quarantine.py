@@ -219,7 +219,7 @@ def _check_tokens(text: str, *, checks: CheckSettings, tokenizer: Tokenizer) -> 
 
 def _reason_in_words(error: soundfile.SoundFileError) -> str:
     """The decoder's message, without the address of the buffer that it read."""
-    return str(getattr(error, "error_string", error)).rstrip(".")
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
