@@ -74,8 +74,20 @@ def decode_stored(audio: bytes, *, header: AudioHeader) -> npt.NDArray[np.int16]
         return np.asarray(file.read(header.num_frames, dtype="float32"), dtype=np.float32)
 
 
-def flac_md5(audio: bytes) -> bytes | None:
-    """Return the MD5 of the samples that a 16-bit FLAC file carries; None for other files or without one.
+def contradicts_flac_md5(audio: bytes, samples: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> bool:
+    """Return whether a 16-bit FLAC file announces another MD5 than that of its samples [N].
+
+    The decoder finds damaged frames itself, but neither a damaged header nor frames that were cut out.
+    """
+    expected = _flac_md5(audio)
+    if expected is None or samples.dtype != np.int16:
+        return False
+    found = hashlib.md5(samples.astype("<i2", copy=False).data, usedforsecurity=False)
+    return found.digest() != expected
+
+
+def _flac_md5(audio: bytes) -> bytes | None:
+    """Return the MD5 that a 16-bit FLAC file carries; None for other files or without one.
 
     RFC 9639, section 8.2: STREAMINFO is the first block; its last 16 bytes are the MD5 of the interleaved
     little-endian samples, all zero when the encoder did not know it.
@@ -85,11 +97,6 @@ def flac_md5(audio: bytes) -> bytes | None:
         return None
     bits_per_sample = ((block[12] & 1) << 4 | block[13] >> 4) + 1
     return block[18:] if bits_per_sample == 16 and any(block[18:]) else None
-
-
-def pcm_md5(samples: npt.NDArray[np.int16]) -> bytes:
-    """Return the MD5 of int16 [N] as FLAC files carry it."""
-    return hashlib.md5(samples.astype("<i2", copy=False).data, usedforsecurity=False).digest()
 
 
 def audio_hash(samples: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from asr_ray.data.audio import AudioHeader, audio_hash, decode_stored, flac_md5, pcm_md5, read_header
+from asr_ray.data.audio import AudioHeader, audio_hash, contradicts_flac_md5, decode_stored, read_header
 from asr_ray.data.text_checks import control_character, mojibake, script_share, text_hash
 from asr_ray.errors import DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, LOCALES, nearest
@@ -174,8 +174,7 @@ def _check_samples(
         raise _Finding(Reason.TRUNCATED, _reason_in_words(error)) from None
     if len(samples) < header.num_frames:
         raise _Finding(Reason.TRUNCATED, f"{len(samples):,} of {header.num_frames:,} announced samples")
-    expected_md5 = flac_md5(audio)
-    if expected_md5 is not None and samples.dtype == np.int16 and pcm_md5(samples) != expected_md5:
+    if contradicts_flac_md5(audio, samples):
         raise _Finding(
             Reason.AUDIO_CHECKSUM, "the samples do not have the MD5 that the FLAC header announces"
         )

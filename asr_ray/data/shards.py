@@ -85,6 +85,7 @@ def prepare(
             held-out folder has no fingerprints, or audio changed while it was being read.
         ConfigError: the target folder holds something else.
     """
+    _recover(settings.out)
     files = corpus_files(settings.corpora)
     inputs_digest = digest_of_inputs(settings, files=files, tokenizer=tokenizer)
     finished = find_finished(settings.out, inputs_digest=inputs_digest) if settings.reuse else None
@@ -120,6 +121,7 @@ def check_corpora(
         DataError: a corpus has no manifest, or a held-out folder has no fingerprints.
         ConfigError: the target folder holds something else.
     """
+    _recover(settings.out)
     _check_replaceable(settings.out)
     findings = survey_corpora(settings, tokenizer=tokenizer, progress=progress, folder=_CHECKED).findings
     _write_beside(settings.out / _CHECKED, findings)
@@ -307,15 +309,29 @@ def _check_replaceable(out: Path) -> None:
 def _staged(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out` that takes its place at the end, or is removed after an error."""
     out = out.absolute()
-    staging, replaced = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.replaced")
-    for leftover in (staging, replaced):
-        shutil.rmtree(leftover, ignore_errors=True)
+    staging = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         yield staging
         if out.exists():
-            out.rename(replaced)
+            out.rename(_replaced(out))
         staging.rename(out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        _recover(out)
+
+
+def _replaced(out: Path) -> Path:
+    """Return where an earlier result stands for the moment between the two renames."""
+    out = out.absolute()
+    return out.with_name(f".{out.name}.replaced")
+
+
+def _recover(out: Path) -> None:
+    """Put an earlier result back that was set aside and not replaced; remove it if it was replaced."""
+    replaced = _replaced(out)
+    if out.exists():
         shutil.rmtree(replaced, ignore_errors=True)
+    elif replaced.exists():
+        replaced.rename(out)

@@ -152,7 +152,7 @@ def digest_of_inputs(settings: PrepareSettings, *, files: Sequence[CorpusFile], 
     manifests = [(str(file.path), file.path.stat()) for file in files]
     inputs = {
         "layout": _LAYOUT_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"out", "tokenizer", "reuse"}),
+        "settings": settings.model_dump(mode="json", exclude={"out", "tokenizer", "reuse", "data"}),
         "held_out": digest_of_held_out(settings.held_out),
         "tokenizer": tokenizer.digest,
         "files": [(path, stat.st_size, stat.st_mtime_ns) for path, stat in manifests],

@@ -448,6 +448,21 @@ def test_a_stop_while_writing_leaves_no_trace_and_the_old_result(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_kill_between_the_two_renames_costs_nothing(
+    manifest: Path, bad_manifest: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "data" / "out"
+    good = settings_for(manifest, out)
+    prepare(good, tokenizer=TOKENIZER)
+    out.rename(out.with_name(".out.replaced"))
+
+    with pytest.raises(DataError):
+        prepare(settings_for(bad_manifest, out), tokenizer=TOKENIZER)
+
+    assert prepare(good, tokenizer=TOKENIZER).reused
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
 def test_what_a_killed_preparation_left_is_cleared_away(manifest: Path, tmp_path: Path) -> None:
     leftover = tmp_path / ".out.partial" / "shards" / "el-GR" / "radio" / "part-00099.parquet"
     leftover.parent.mkdir(parents=True)
