@@ -52,6 +52,7 @@ class Utterance:
         source: name of the corpus, the second key of a mix.
         origin: where the row stands (`manifest.jsonl:12`), for messages.
         stored: where `audio` stands in exactly these bytes, if it does.
+        sampling_rate: in Hz, where the corpus claims one; checked like the duration.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Utterance:
     speaker: str | None = None
     prompt_mode: PromptMode | None = None
     stored: Stored | None = None
+    sampling_rate: float | None = None
 
 
 class Reason(enum.StrEnum):
@@ -76,6 +78,8 @@ class Reason(enum.StrEnum):
     UNSAFE_SOURCE = "unsafe-source"
     UNDECODABLE = "undecodable"
     TRUNCATED = "truncated"
+    AUDIO_CHECKSUM = "audio-checksum"
+    SAMPLING_RATE_MISMATCH = "sampling-rate-mismatch"
     WRONG_CHANNELS = "wrong-channels"
     NON_FINITE = "non-finite-samples"
     SILENCE = "silence-with-text"
@@ -83,10 +87,15 @@ class Reason(enum.StrEnum):
     DURATION_RANGE = "duration-out-of-range"
     UNKNOWN_LOCALE = "unknown-locale"
     EMPTY_TEXT = "empty-text"
+    MOJIBAKE = "mojibake"
+    CONTROL_CHARACTERS = "control-characters"
     WRONG_SCRIPT = "wrong-script"
     CHARACTER_RATE = "characters-per-second"
     UNKNOWN_TOKENS = "unknown-tokens"
     DUPLICATE_ID = "duplicate-id"
+    DUPLICATE_AUDIO = "duplicate-audio"
+    IN_HELD_OUT_AUDIO = "in-held-out-audio"
+    IN_HELD_OUT_TEXT = "in-held-out-text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

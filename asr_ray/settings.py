@@ -80,6 +80,9 @@ class CheckSettings(Settings):
     """Largest accepted difference between the manifest's duration and the audio's."""
     max_characters_per_s: PositiveFloat = 40.0
     """Transcripts denser than this do not belong to their audio."""
+    min_characters_per_s: float = Field(1.0, ge=0.0)
+    """Transcripts thinner than this lack words; the first 5 seconds count as pauses, so that one-word
+    recordings pass. Slow Chinese, the thinnest script, has three characters a second. 0 judges none."""
     silence_peak: float = Field(1e-3, ge=0.0, le=1.0)
     """Audio whose highest absolute sample stays below this share of full scale is silent."""
     min_script_share: Share = 0.5
@@ -87,7 +90,13 @@ class CheckSettings(Settings):
     max_unknown_share: Share = 0.1
     """Largest share of tokens that the tokenizer may not know."""
     max_rejected_share: Share = 0.01
-    """Rows in quarantine, per locale, above which preparation fails."""
+    """Faulty rows, per locale, above which preparation fails; held-out speech is left out and not counted."""
+    same_audio: Literal["reject", "count"] = "reject"
+    """What becomes of audio that an earlier row has already, sample by sample."""
+    held_out_text: Literal["reject", "count"] = "count"
+    """What becomes of words (case and punctuation aside) that held-out speech of the locale says too."""
+    max_text_repeats: PositiveInt = 20
+    """Rows of a locale and source that may say the same words before a warning counts them."""
 
 
 class PrepareSettings(Settings):
@@ -96,6 +105,10 @@ class PrepareSettings(Settings):
     corpora: list[CorpusSettings] = Field(min_length=1)
     out: Path
     """Folder to write; an unchanged one is reused."""
+    reuse: bool = True
+    """False prepares anew even if nothing seems changed: audio files that were replaced are not noticed."""
+    held_out: list[Path] = []
+    """Prepared folders of validation and test speech; rows with the same audio are left out."""
     tokenizer: str = "tiny"
     """`.nemo` whose tokenizer counts the tokens, or `tiny` for the base model shipped with this package."""
     in_place: bool = False
@@ -104,6 +117,28 @@ class PrepareSettings(Settings):
     utterances_per_row_group: PositiveInt = 16
     """The unit in which training data is read and mixed."""
     checks: CheckSettings = CheckSettings()
+
+    @model_validator(mode="after")
+    def _held_out_is_elsewhere(self) -> Self:
+        if self.out in self.held_out:
+            raise ValueError(f"held_out: {self.out} is the folder to write; name other prepared folders")
+        return self
+
+
+class CheckDataSettings(PrepareSettings):
+    """What jobs/prepare.py would read, or what it has written, to be judged without writing shards."""
+
+    corpora: list[CorpusSettings] = []
+    out: Path = Path("data")
+    """Folder that would be prepared; findings about corpora go to its folder `checked`."""
+    data: Path | None = None
+    """Prepared folder to judge instead of the corpora."""
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> Self:
+        if self.data is None and not self.corpora:
+            raise ValueError("nothing to check: set corpora, or data to a prepared folder")
+        return self
 
 
 class ReplaySettings(Settings):

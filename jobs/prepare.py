@@ -3,8 +3,10 @@
     python jobs/prepare.py --config configs/corpora/my_corpus.yaml
     python jobs/prepare.py --set out=data/el --set 'corpora=[{path: el/*.jsonl, source: mine, locale: el-GR}]'
 
-Writes OUT/shards, OUT/catalog.parquet, OUT/quarantine.parquet and OUT/summary.json. Exit code 3 means that a
-locale lost more rows than checks.max_rejected_share allows; quarantine.parquet names each with its reason.
+Writes OUT/shards, OUT/catalog.parquet, OUT/fingerprints.parquet, OUT/quarantine.parquet, OUT/summary.json and
+OUT/data_report.html. Exit code 3 means that a locale lost more rows than checks.max_rejected_share allows:
+then OUT/rejected holds summary, report and quarantine.parquet, which names each row with its reason, and an
+earlier result in OUT stays as it is. An unchanged corpus is not read again; --set reuse=false reads it.
 """
 
 from __future__ import annotations
@@ -54,23 +56,14 @@ def progress_bars() -> Iterator[Callable[[str, float], None]]:
 
 def draw(console: Console, summary: PrepareSummary) -> None:
     """Draw hours and rejected rows per locale, and what to do next."""
-    from rich.table import Table
+    from asr_ray.data.summary_table import summary_lines, summary_table
 
-    table = Table(title=f"{summary.out}{' (unchanged, reused)' if summary.reused else ''}")
-    table.add_column("locale")
-    table.add_column("source")
-    table.add_column("hours", justify="right")
-    table.add_column("utterances", justify="right")
-    for each in summary.prepared:
-        table.add_row(each.locale, each.source, f"{each.hours:,.2f}", f"{each.utterances:,}")
-    table.add_section()
-    table.add_row("all", "", f"{summary.hours:,.2f}", f"{summary.utterances:,}")
-    console.print(table)
-    for name, reasons in summary.rejected.items():
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-        console.print(f"put aside of {name}: {counts}")
+    console.print(summary_table(summary))
+    for line in summary_lines(summary):
+        console.print(line)
     if summary.rejected:
         console.print(f"each with its reason: {summary.out / 'quarantine.parquet'}")
+    console.print(f"for people: {summary.out / 'data_report.html'}")
     console.print(f"next: python jobs/train.py --config CONFIG --set data.train={summary.out}")
 
 

@@ -5,6 +5,7 @@ Shape letter: N samples of one utterance. Everything behind preparation is mono 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import soxr
 from asr_ray.records import SAMPLE_RATE
 
 _FULL_SCALE = 32768
+_FLAC_MARK, _STREAMINFO_TYPE, _STREAMINFO_BYTES = b"fLaC", 0, 34
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,57 @@ def read_header(audio: bytes) -> AudioHeader:
             num_frames=file.frames,
             subtype=file.subtype,
         )
+
+
+def decode_stored(audio: bytes, *, header: AudioHeader) -> npt.NDArray[np.int16] | npt.NDArray[np.float32]:
+    """Decode a mono file as it is stored: int16 [N] from 16-bit codings, else float32 [N] on a scale of one.
+
+    Never more than the frames of `header`, which must have been judged before.
+
+    Raises:
+        soundfile.SoundFileError: the stream is damaged.
+    """
+    with soundfile.SoundFile(io.BytesIO(audio)) as file:
+        if header.subtype == "PCM_16":
+            return np.asarray(file.read(header.num_frames, dtype="int16"), dtype=np.int16)
+        return np.asarray(file.read(header.num_frames, dtype="float32"), dtype=np.float32)
+
+
+def contradicts_flac_md5(audio: bytes, samples: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> bool:
+    """Return whether a 16-bit FLAC file announces another MD5 than that of its samples [N].
+
+    The decoder finds damaged frames itself, but neither a damaged header nor frames that were cut out.
+    """
+    expected = _flac_md5(audio)
+    if expected is None or samples.dtype != np.int16:
+        return False
+    found = hashlib.md5(samples.astype("<i2", copy=False).data, usedforsecurity=False)
+    return found.digest() != expected
+
+
+def _flac_md5(audio: bytes) -> bytes | None:
+    """Return the MD5 that a 16-bit FLAC file carries; None for other files or without one.
+
+    RFC 9639, section 8.2: STREAMINFO is the first block; its last 16 bytes are the MD5 of the interleaved
+    little-endian samples, all zero when the encoder did not know it.
+    """
+    block = audio[8 : 8 + _STREAMINFO_BYTES]
+    if audio[:4] != _FLAC_MARK or len(block) < _STREAMINFO_BYTES or audio[4] & 0x7F != _STREAMINFO_TYPE:
+        return None
+    bits_per_sample = ((block[12] & 1) << 4 | block[13] >> 4) + 1
+    return block[18:] if bits_per_sample == 16 and any(block[18:]) else None
+
+
+def audio_hash(samples: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> int:
+    """Return 64 bits over the samples [N] as 16-bit numbers, before any resampling.
+
+    Of what was decoded, not of the file: the same recording as WAV and as FLAC, or with another title in
+    its tags, is one recording. A lossy copy is another one. Two of 10 million different recordings fall
+    together with a probability of 3 in a million.
+    """
+    pcm = samples if samples.dtype == np.int16 else to_pcm16(samples.astype(np.float32, copy=False))
+    digest = hashlib.blake2b(pcm.astype("<i2", copy=False).data, digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 def decode_float(audio: bytes) -> npt.NDArray[np.float32]:

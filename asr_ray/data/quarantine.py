@@ -6,17 +6,17 @@ pure. Cheap checks come first, and no sample is decoded before its header is wit
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
-from asr_ray.data.audio import AudioHeader, decode_float, read_header
+from asr_ray.data.audio import AudioHeader, audio_hash, contradicts_flac_md5, decode_stored, read_header
+from asr_ray.data.text_checks import control_character, mojibake, script_share, text_hash
 from asr_ray.errors import DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, LOCALES, nearest
 from asr_ray.records import SAMPLE_RATE, Reason, Rejected, Tokenizer, Utterance
@@ -24,20 +24,13 @@ from asr_ray.settings import CheckSettings
 
 _SAMPLE_RATES = range(4_000, 192_001)
 _NUM_EXAMPLES = 3
+_FULL_SCALE = 32768
 
-# First words of the Unicode names of letters, by script of `asr_ray.locales`.
-_NAME_PREFIXES: dict[str, tuple[str, ...]] = {
-    "Arabic": ("ARABIC",),
-    "Cyrillic": ("CYRILLIC",),
-    "Devanagari": ("DEVANAGARI",),
-    "Greek": ("GREEK",),
-    "Han": ("CJK",),
-    "Hangul": ("HANGUL",),
-    "Hebrew": ("HEBREW",),
-    "Japanese": ("CJK", "HIRAGANA", "KATAKANA"),
-    "Latin": ("LATIN",),
-    "Thai": ("THAI",),
-}
+# Before, after and between words there may be this much silence in a good recording: of a single word, say.
+_FREE_SILENCE_S = 5.0
+
+_EXCLUSIONS = frozenset({Reason.IN_HELD_OUT_AUDIO, Reason.IN_HELD_OUT_TEXT})
+"""Nothing is wrong with these rows: the configuration asked to leave them out."""
 
 _OFFICIAL_TAGS = {locale.slot: tag for tag, locale in LOCALES.items()}
 
@@ -50,11 +43,17 @@ class Checked:
         utterance: as found, with the official tag of its locale and the measured `duration_s`.
         num_samples: samples at 16 kHz, after resampling if the file has another rate.
         num_tokens: tokens of its text.
+        num_characters: characters of its text.
+        audio_hash: see `audio.audio_hash`.
+        text_hash: see `text_checks.text_hash`.
     """
 
     utterance: Utterance
     num_samples: int
     num_tokens: int
+    num_characters: int
+    audio_hash: int
+    text_hash: int
 
 
 class _Finding(Exception):
@@ -74,7 +73,7 @@ def check_utterance(
         locale = _known_locale(utterance.locale)
         _check_text(utterance.text, locale=locale, checks=checks)
         header = _check_header(utterance, checks=checks)
-        _check_samples(utterance.audio, header=header, checks=checks)
+        samples = _check_samples(utterance.audio, header=header, checks=checks)
         duration_s = header.num_samples / SAMPLE_RATE
         _check_character_rate(utterance.text, duration_s=duration_s, checks=checks)
         num_tokens = _check_tokens(utterance.text, checks=checks, tokenizer=tokenizer)
@@ -84,6 +83,9 @@ def check_utterance(
         utterance=replace(utterance, locale=locale, duration_s=duration_s),
         num_samples=header.num_samples,
         num_tokens=num_tokens,
+        num_characters=len(utterance.text),
+        audio_hash=audio_hash(samples),
+        text_hash=text_hash(utterance.text, locale=locale),
     )
 
 
@@ -121,8 +123,12 @@ def _known_locale(tag: str) -> str:
 
 
 def _check_text(text: str, *, locale: str, checks: CheckSettings) -> None:
-    if not any(unicodedata.category(character)[0] in "LN" for character in text):
+    if not any(character.isalnum() for character in text):
         raise _Finding(Reason.EMPTY_TEXT, f"no letter or digit in {text!r}")
+    if (sign := mojibake(text, locale=locale)) is not None:
+        raise _Finding(Reason.MOJIBAKE, sign)
+    if (character := control_character(text)) is not None:
+        raise _Finding(Reason.CONTROL_CHARACTERS, f"U+{ord(character):04X} at {text.index(character)}")
     share = script_share(text, locale=locale)
     if share < checks.min_script_share:
         script = LOCALES[locale].script
@@ -130,21 +136,6 @@ def _check_text(text: str, *, locale: str, checks: CheckSettings) -> None:
             Reason.WRONG_SCRIPT,
             f"{share:.0%} of the letters are {script}, {checks.min_script_share:.0%} are required",
         )
-
-
-def script_share(text: str, *, locale: str) -> float:
-    """Return the share of letters of `text` in the script of `locale`; 1.0 where none can be judged."""
-    official = LOCALES.get(locale)
-    # Compatibility forms such as full-width Latin carry other names than the letters they stand for.
-    letters = [character for character in unicodedata.normalize("NFKC", text) if character.isalpha()]
-    if official is None or not letters:
-        return 1.0
-    return sum(_is_in_script(letter, official.script) for letter in letters) / len(letters)
-
-
-@lru_cache(maxsize=65_536)
-def _is_in_script(letter: str, script: str) -> bool:
-    return unicodedata.name(letter, "").startswith(_NAME_PREFIXES[script])
 
 
 def _check_header(utterance: Utterance, *, checks: CheckSettings) -> AudioHeader:
@@ -157,6 +148,10 @@ def _check_header(utterance: Utterance, *, checks: CheckSettings) -> AudioHeader
         raise _Finding(Reason.UNDECODABLE, f"implausible sampling rate of {header.sample_rate} Hz")
     if header.num_channels != 1:
         raise _Finding(Reason.WRONG_CHANNELS, f"{header.num_channels} channels; one is required")
+    claimed_rate = utterance.sampling_rate
+    if claimed_rate is not None and claimed_rate != header.sample_rate:
+        detail = f"header says {header.sample_rate} Hz, manifest {claimed_rate:g}"
+        raise _Finding(Reason.SAMPLING_RATE_MISMATCH, detail)
     measured_s, claimed_s = header.duration_s, utterance.duration_s
     if not checks.min_duration_s <= measured_s <= checks.max_duration_s:
         limits = f"{checks.min_duration_s:g} to {checks.max_duration_s:g} s"
@@ -169,23 +164,37 @@ def _check_header(utterance: Utterance, *, checks: CheckSettings) -> AudioHeader
     return header
 
 
-def _check_samples(audio: bytes, *, header: AudioHeader, checks: CheckSettings) -> None:
+def _check_samples(
+    audio: bytes, *, header: AudioHeader, checks: CheckSettings
+) -> npt.NDArray[np.int16] | npt.NDArray[np.float32]:
     try:
-        samples = decode_float(audio)
+        samples = decode_stored(audio, header=header)
     except soundfile.SoundFileError as error:
         # The header was readable, so the stream behind it is cut or damaged.
         raise _Finding(Reason.TRUNCATED, _reason_in_words(error)) from None
     if len(samples) < header.num_frames:
         raise _Finding(Reason.TRUNCATED, f"{len(samples):,} of {header.num_frames:,} announced samples")
+    if contradicts_flac_md5(audio, samples):
+        raise _Finding(
+            Reason.AUDIO_CHECKSUM, "the samples do not have the MD5 that the FLAC header announces"
+        )
     if not np.isfinite(samples).all():
         raise _Finding(
             Reason.NON_FINITE, f"{np.count_nonzero(~np.isfinite(samples)):,} samples are NaN or infinite"
         )
-    peak = float(np.abs(samples).max())
+    peak = _peak(samples)
     if peak < checks.silence_peak:
         raise _Finding(
             Reason.SILENCE, f"highest sample is {peak:.1e} of full scale, but there is a transcript"
         )
+    return samples
+
+
+def _peak(samples: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> float:
+    """Return the largest absolute sample [N] as a share of full scale."""
+    # Not by abs(): the smallest int16 has no positive counterpart.
+    peak = max(-float(samples.min()), float(samples.max()))
+    return peak / _FULL_SCALE if samples.dtype == np.int16 else peak
 
 
 def _check_character_rate(text: str, *, duration_s: float, checks: CheckSettings) -> None:
@@ -193,6 +202,10 @@ def _check_character_rate(text: str, *, duration_s: float, checks: CheckSettings
     if rate > checks.max_characters_per_s:
         limit = f"allowed are {checks.max_characters_per_s:g}"
         raise _Finding(Reason.CHARACTER_RATE, f"{rate:.1f} characters per second; {limit}")
+    fewest = checks.min_characters_per_s * (duration_s - _FREE_SILENCE_S)
+    if len(text) < fewest:
+        detail = f"{len(text)} characters in {duration_s:.1f} s; {fewest:.0f} are the least"
+        raise _Finding(Reason.CHARACTER_RATE, detail)
 
 
 def _check_tokens(text: str, *, checks: CheckSettings, tokenizer: Tokenizer) -> int:
@@ -205,7 +218,7 @@ def _check_tokens(text: str, *, checks: CheckSettings, tokenizer: Tokenizer) -> 
 
 def _reason_in_words(error: soundfile.SoundFileError) -> str:
     """The decoder's message, without the address of the buffer that it read."""
-    return str(getattr(error, "error_string", error)).rstrip(".")
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +228,7 @@ class Tally:
     Attributes:
         name: the locale, or "no known locale in SOURCE".
         num_accepted: rows of the locale that passed.
-        num_rows: rows that the rejected ones are a share of: those of the locale, or all of the source.
+        num_rows: rows that the faulty ones are a share of: those of the locale, or all of the source.
         reasons: rejected rows by reason.
         examples: the first rejected rows.
     """
@@ -235,6 +248,12 @@ class Tally:
     def rejected_share(self) -> float:
         """Rows in quarantine, of all rows."""
         return self.num_rejected / self.num_rows if self.num_rows else 0.0
+
+    @property
+    def faulty_share(self) -> float:
+        """Rows in quarantine for a fault, of all rows; held-out speech is left out on request, not faulty."""
+        excluded = sum(count for reason, count in self.reasons.items() if reason in _EXCLUSIONS)
+        return (self.num_rejected - excluded) / self.num_rows if self.num_rows else 0.0
 
 
 def tally(rejected: Iterable[Rejected], *, accepted: Mapping[tuple[str, str], int]) -> list[Tally]:
@@ -281,7 +300,7 @@ def limit_error(tallies: Sequence[Tally], *, checks: CheckSettings, quarantine: 
 
     The message holds, for each such locale, the counts by reason and some rows to look at.
     """
-    above = [each for each in tallies if each.rejected_share > checks.max_rejected_share]
+    above = [each for each in tallies if each.faulty_share > checks.max_rejected_share]
     if sum(each.num_accepted for each in tallies) == 0:
         what, above = "no row of the corpora can be used", list(tallies)
     elif above:

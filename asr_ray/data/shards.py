@@ -3,7 +3,8 @@
     spans of rows -> read and check (tasks) -> survey (driver, metadata) -> layout -> write shards (tasks)
 
 The survey decides everything, so the same corpora give the same files whatever the parallelism. All is
-written beside the target and put in place by a rename: a stopped preparation leaves nothing half done.
+written beside the target and put in place by a rename: a stopped preparation leaves nothing half done. One
+that fails leaves its findings in OUT/rejected and an earlier good result in OUT as it was.
 """
 
 from __future__ import annotations
@@ -11,30 +12,31 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray.data
 
 from asr_ray.data.audio import conform
 from asr_ray.data.catalog import SCHEMA, TOKENIZER_DIGEST, Catalog
 from asr_ray.data.corpus import READERS, Place, Span
-from asr_ray.data.quarantine import limit_error, tally
+from asr_ray.data.data_report import write_findings
+from asr_ray.data.duplicates import reject_overlaps
+from asr_ray.data.findings import Findings, accepted_rows, findings_of
+from asr_ray.data.fingerprints import FINGERPRINTS, read_held_out, write_fingerprints
 from asr_ray.data.shard_file import write_shard
 from asr_ray.data.summary import (
     CATALOG,
     QUARANTINE,
+    REPORT,
     SUMMARY,
-    Prepared,
     PrepareSummary,
     digest_of_inputs,
     find_finished,
-    rejected_by_reason,
 )
 from asr_ray.data.survey import (
     SURVEY_SCHEMA,
@@ -51,26 +53,14 @@ from asr_ray.data.survey import (
     survey,
 )
 from asr_ray.errors import ConfigError, DataError
-from asr_ray.records import Rejected, Tokenizer, Utterance
+from asr_ray.records import Tokenizer, Utterance
 from asr_ray.settings import CheckSettings, PrepareSettings
 
 _ROWS_PER_SPAN = 256
 _MAX_TASKS = 2000
 _SPAN_FIELDS = ("start", "stop", "first_row", "is_block")
-_PRODUCTS = {"shards", CATALOG, QUARANTINE, SUMMARY}
-
-_QUARANTINE_SCHEMA = pa.schema(
-    [
-        ("origin", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("locale", pa.string()),
-        ("source", pa.string()),
-        ("utterance_id", pa.string()),
-        ("duration_s", pa.float64()),
-    ]
-)
-
+_REJECTED, _CHECKED = "rejected", "checked"
+_PRODUCTS = {"shards", CATALOG, FINGERPRINTS, QUARANTINE, SUMMARY, REPORT, _REJECTED, _CHECKED}
 
 Progress = Callable[[str, float], None]
 """Told what is being done and which share of it is finished."""
@@ -85,7 +75,9 @@ def prepare(
 ) -> PrepareSummary:
     """Read every corpus, put unusable rows aside and write the rest as shards with a catalog.
 
-    Needs a running Ray. An earlier result of the same settings, manifests and tokenizer is reused.
+    Needs a running Ray. An earlier result of the same settings, manifests and tokenizer is reused, unless
+    `settings.reuse` is off. Audio files that were replaced under the same manifest are not noticed: see
+    `summary.digest_of_inputs`.
 
     Args:
         settings: corpora, checks and target folder.
@@ -93,42 +85,110 @@ def prepare(
         progress: called now and then.
 
     Raises:
-        DataError: a corpus has no manifest, a locale lost more rows than allowed (quarantine and summary
-            are left in the target folder) or audio changed while it was being read.
+        DataError: a corpus has no manifest, a locale lost more rows than allowed (quarantine, summary and
+            report are left in the folder `rejected` of the target, whose earlier result stays usable), a
+            held-out folder has no fingerprints, or audio changed while it was being read.
         ConfigError: the target folder holds something else.
     """
+    _recover(settings.out)
     files = corpus_files(settings.corpora)
     inputs_digest = digest_of_inputs(settings, files=files, tokenizer=tokenizer)
-    if finished := find_finished(settings.out, inputs_digest=inputs_digest):
+    finished = find_finished(settings.out, inputs_digest=inputs_digest) if settings.reuse else None
+    if finished:
         return finished
     _check_replaceable(settings.out)
-    surveyed = _survey_all(files, checks=settings.checks, tokenizer=tokenizer, progress=progress)
-    rejected = list(rejected_rows(surveyed, files=files))
+    surveyed = survey_corpora(settings, tokenizer=tokenizer, progress=progress, folder=_REJECTED)
+    findings = surveyed.findings
+    if findings.error is not None:
+        _write_beside(settings.out / _REJECTED, findings)
+        raise findings.error
     layout = lay_out(
-        surveyed,
+        surveyed.table,
         utterances_per_shard=settings.utterances_per_shard,
         utterances_per_row_group=settings.utterances_per_row_group,
     )
-    prepared = _prepared(layout)
-    tallies = tally(rejected, accepted={(each.locale, each.source): each.utterances for each in prepared})
-    error = limit_error(tallies, checks=settings.checks, quarantine=settings.out / QUARANTINE)
-    summary = PrepareSummary(
-        out=settings.out,
-        prepared=prepared,
-        rejected=rejected_by_reason(tallies),
-        tokenizer_digest=tokenizer.digest,
-        inputs_digest=inputs_digest,
-        exit_code=error.exit_code if error else 0,
-    )
     with _staged(settings.out) as staging:
-        _write_quarantine(staging / QUARANTINE, rejected)
-        summary.write(staging)
-        if error is None:
-            _write_shards(staging, layout, files=files, settings=settings, progress=progress)
-            _write_catalog(staging / CATALOG, layout, tokenizer=tokenizer)
-    if error is not None:
-        raise error
-    return summary
+        write_findings(staging, findings)
+        _write_shards(staging, layout, files=files, settings=settings, progress=progress)
+        catalog = _write_catalog(staging / CATALOG, layout, tokenizer=tokenizer)
+        write_fingerprints(staging, layout, catalog_digest=catalog.digest)
+    return findings.summary
+
+
+def check_corpora(
+    settings: PrepareSettings, *, tokenizer: Tokenizer, progress: Progress = _no_progress
+) -> Findings:
+    """Read and judge every corpus as `prepare` would, and leave the findings in OUT/checked; nothing else.
+
+    Needs a running Ray.
+
+    Raises:
+        DataError: a corpus has no manifest, or a held-out folder has no fingerprints.
+        ConfigError: the target folder holds something else.
+    """
+    _recover(settings.out)
+    _check_replaceable(settings.out)
+    findings = survey_corpora(settings, tokenizer=tokenizer, progress=progress, folder=_CHECKED).findings
+    _write_beside(settings.out / _CHECKED, findings)
+    return findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """What preparation knows before it writes a shard.
+
+    Attributes:
+        table: every row, columns as in `SURVEY_SCHEMA`.
+    """
+
+    table: pa.Table
+    findings: Findings
+
+
+def survey_corpora(
+    settings: PrepareSettings, *, tokenizer: Tokenizer, progress: Progress = _no_progress, folder: str
+) -> Surveyed:
+    """Read and judge every corpus; writes nothing.
+
+    Args:
+        settings: corpora and checks.
+        tokenizer: counts the tokens of each transcript.
+        progress: called now and then.
+        folder: where in the target the findings will stand if they are not those of its shards.
+
+    Raises:
+        DataError: see `check_corpora`.
+    """
+    files = corpus_files(settings.corpora)
+    held_out = read_held_out(settings.held_out)
+    table = _survey_all(files, checks=settings.checks, tokenizer=tokenizer, progress=progress)
+    table = reject_overlaps(table, files=files, held_out=held_out, checks=settings.checks)
+
+    def texts_of(rows: pa.Table) -> list[str]:
+        try:
+            return [utterance.text for utterance in _read_again(rows, files=files)]
+        except _ChangedRow:
+            return [""] * rows.num_rows
+
+    findings = findings_of(
+        accepted_rows(table),
+        rejected=list(rejected_rows(table, files=files)),
+        settings=settings,
+        held_out=held_out,
+        out=settings.out,
+        quarantine=settings.out / folder / QUARANTINE,
+        tokenizer_digest=tokenizer.digest,
+        inputs_digest=digest_of_inputs(settings, files=files, tokenizer=tokenizer),
+        texts_of=texts_of,
+    )
+    return Surveyed(table=table, findings=findings)
+
+
+def _write_beside(folder: Path, findings: Findings) -> None:
+    """Write findings into a folder of their own, in the place of earlier ones."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_findings(folder, findings)
 
 
 def _survey_all(
@@ -263,26 +323,8 @@ def _found_again(
     return {row.place: row.content for row in again if isinstance(row.content, Utterance)}
 
 
-def _prepared(layout: pa.Table) -> tuple[Prepared, ...]:
-    groups = layout.group_by(["locale", "source"], use_threads=False)
-    totals = groups.aggregate([("duration_s", "sum"), ("duration_s", "count")]).to_pylist()
-    return tuple(
-        Prepared(
-            locale=each["locale"],
-            source=each["source"],
-            utterances=each["duration_s_count"],
-            hours=each["duration_s_sum"] / 3600,
-        )
-        for each in totals
-    )
-
-
-def _write_quarantine(path: Path, rejected: Sequence[Rejected]) -> None:
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rejected], schema=_QUARANTINE_SCHEMA), path)
-
-
-def _write_catalog(path: Path, layout: pa.Table, *, tokenizer: Tokenizer) -> None:
-    Catalog.write(layout.select(SCHEMA.names), path, {TOKENIZER_DIGEST: tokenizer.digest})
+def _write_catalog(path: Path, layout: pa.Table, *, tokenizer: Tokenizer) -> Catalog:
+    return Catalog.write(layout.select(SCHEMA.names), path, {TOKENIZER_DIGEST: tokenizer.digest})
 
 
 @contextmanager
@@ -311,15 +353,29 @@ def _check_replaceable(out: Path) -> None:
 def _staged(out: Path) -> Iterator[Path]:
     """Yield a folder beside `out` that takes its place at the end, or is removed after an error."""
     out = out.absolute()
-    staging, replaced = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.replaced")
-    for leftover in (staging, replaced):
-        shutil.rmtree(leftover, ignore_errors=True)
+    staging = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
         yield staging
         if out.exists():
-            out.rename(replaced)
+            out.rename(_replaced(out))
         staging.rename(out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        _recover(out)
+
+
+def _replaced(out: Path) -> Path:
+    """Return where an earlier result stands for the moment between the two renames."""
+    out = out.absolute()
+    return out.with_name(f".{out.name}.replaced")
+
+
+def _recover(out: Path) -> None:
+    """Put an earlier result back that was set aside and not replaced; remove it if it was replaced."""
+    replaced = _replaced(out)
+    if out.exists():
         shutil.rmtree(replaced, ignore_errors=True)
+    elif replaced.exists():
+        replaced.rename(out)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from asr_ray.data import storage
+from asr_ray.data.duplicates import Overlaps, RepeatedText
+from asr_ray.data.fingerprints import digest_of_held_out
 from asr_ray.data.quarantine import Tally
 from asr_ray.data.survey import CorpusFile
 from asr_ray.records import Tokenizer
@@ -18,8 +20,9 @@ from asr_ray.settings import PrepareSettings
 SUMMARY = "summary.json"
 CATALOG = "catalog.parquet"
 QUARANTINE = "quarantine.parquet"
+REPORT = "data_report.html"
 
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class PrepareSummary:
         out: folder that holds it.
         prepared: one entry per (locale, source), sorted.
         rejected: name of a `quarantine.Tally` -> reason code -> rows.
+        overlaps: what accepted rows share with each other and with held-out speech.
         inputs_digest: sha256 over settings, manifests (path, size, time) and tokenizer.
         exit_code: 0, or 3 when too many rows were rejected.
         reused: whether an earlier run of the same inputs was found; never stored.
@@ -48,6 +52,7 @@ class PrepareSummary:
     out: Path
     prepared: tuple[Prepared, ...]
     rejected: Mapping[str, Mapping[str, int]]
+    overlaps: Overlaps
     tokenizer_digest: str
     inputs_digest: str
     exit_code: int
@@ -76,6 +81,7 @@ class PrepareSummary:
             "rejected_rows": self.num_rejected,
             "prepared": [asdict(each) for each in self.prepared],
             "rejected": {name: dict(reasons) for name, reasons in self.rejected.items()},
+            "overlaps": asdict(self.overlaps),
             "tokenizer_digest": self.tokenizer_digest,
             "inputs_digest": self.inputs_digest,
             "exit_code": self.exit_code,
@@ -101,7 +107,7 @@ def rejected_by_reason(tallies: Sequence[Tally]) -> dict[str, dict[str, int]]:
 def find_finished(out: Path, *, inputs_digest: str) -> PrepareSummary | None:
     """Return the summary of a successful preparation of the same inputs in `out`, if there is one."""
     try:
-        stored = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+        stored = read_summary(out)
         if stored["inputs_digest"] != inputs_digest or stored["exit_code"] != 0:
             return None
         if not (out / CATALOG).is_file():
@@ -110,23 +116,44 @@ def find_finished(out: Path, *, inputs_digest: str) -> PrepareSummary | None:
             out=out,
             prepared=tuple(Prepared(**each) for each in stored["prepared"]),
             rejected=stored["rejected"],
+            overlaps=_overlaps(stored["overlaps"]),
             tokenizer_digest=stored["tokenizer_digest"],
             inputs_digest=inputs_digest,
             exit_code=0,
             reused=True,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None  # absent or of another version: prepared anew
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return the content of `summary.json`; empty if it is absent or damaged."""
+    try:
+        stored = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _overlaps(stored: Mapping[str, Any]) -> Overlaps:
+    texts = tuple(RepeatedText(**each) for each in stored["most_repeated"])
+    return Overlaps(**(dict(stored) | {"most_repeated": texts}))
 
 
 def digest_of_inputs(settings: PrepareSettings, *, files: Sequence[CorpusFile], tokenizer: Tokenizer) -> str:
     """Return a sha256 that changes when the same call could give another result.
 
-    Manifests count with size and modification time or version; audio files are not looked at.
+    Manifests count with size and modification time or version. Audio files are not looked at: asking a file
+    system for millions of them takes longer than many a preparation. Who replaces audio and leaves the
+    manifest as it is prepares anew with `reuse: false`.
+
+    Raises:
+        DataError: a held-out folder has no fingerprints.
     """
     inputs = {
         "layout": _LAYOUT_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"out", "tokenizer"}),
+        "settings": settings.model_dump(mode="json", exclude={"out", "tokenizer", "reuse", "data"}),
+        "held_out": digest_of_held_out(settings.held_out),
         "tokenizer": tokenizer.digest,
         "files": [(file.path, *storage.marker(file.path)) for file in files],
     }

@@ -42,14 +42,17 @@ SURVEY_SCHEMA = pa.schema(
         pa.field("id_hash", pa.uint64()),
         pa.field("speaker", pa.uint64()),
         pa.field("checksum", pa.uint32()),
+        pa.field("num_characters", pa.int32()),
+        pa.field("audio_hash", pa.uint64()),
+        pa.field("text_hash", pa.uint64()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.large_string()),
     ]
 )
 """`file` counts the corpus files of a preparation; `start` and `stop` are the span that reads the row again,
 `line` and `part` its place in there; `block` names a span that must be read whole, it is 0 for rows that can
-be read alone; `reason` is null for rows that passed; `checksum` is
-the CRC-32 of the audio as found; `speaker` is a hash, 0 for nobody."""
+be read alone; `reason` is null for rows that passed; `checksum` is the CRC-32 of the audio as found;
+`speaker` is a hash, 0 for nobody; `audio_hash` and `text_hash` are those of `quarantine.Checked`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,9 @@ def _checked(row: Checked) -> dict[str, object]:
         "id_hash": _hash(utterance.id),
         "speaker": _hash(f"{utterance.source}\0{utterance.speaker}") if utterance.speaker else 0,
         "checksum": checksum(utterance),
+        "num_characters": row.num_characters,
+        "audio_hash": row.audio_hash,
+        "text_hash": row.text_hash,
     }
 
 
@@ -173,18 +179,17 @@ def reject_duplicates(table: pa.Table, *, files: Sequence[CorpusFile]) -> pa.Tab
     if not repeated.any():
         return table
     first = rows[np.maximum.accumulate(np.where(np.append(True, ~repeated), np.arange(len(rows)), 0))]
-    details = [f"same id as {_origin(table, int(row), files)}" for row in first[1:][repeated]]
-    return _mark(table, rows[1:][repeated], details=details, reason=Reason.DUPLICATE_ID)
+    details = [f"same id as {origin_of(table, int(row), files)}" for row in first[1:][repeated]]
+    return mark(table, rows[1:][repeated], details=details, reason=Reason.DUPLICATE_ID)
 
 
-def _origin(table: pa.Table, row: int, files: Sequence[CorpusFile]) -> str:
+def origin_of(table: pa.Table, row: int, files: Sequence[CorpusFile]) -> str:
+    """Return `file:line` of a row of the survey."""
     file: int = table["file"][row].as_py()
     return files[file].origin(table["line"][row].as_py())
 
 
-def _mark(
-    table: pa.Table, rows: npt.NDArray[np.int64], *, details: Sequence[str], reason: Reason
-) -> pa.Table:
+def mark(table: pa.Table, rows: npt.NDArray[np.int64], *, details: Sequence[str], reason: Reason) -> pa.Table:
     """Return the survey with `rows` rejected, one detail for each."""
     order = np.argsort(rows)
     mask = np.zeros(table.num_rows, dtype=np.bool_)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from asr_ray.evaluate.svg import Canvas, Scale, round_ticks
-from asr_ray.evaluate.tables import LocaleRow, percent, points
+from asr_ray.evaluate.tables import LocaleRow, points
+from asr_ray.report.numbers import percent
+from asr_ray.report.svg import Canvas, Scale, round_ticks
 
 Curve = Sequence[tuple[int, float]]
 """(optimizer step, value), steps rising."""

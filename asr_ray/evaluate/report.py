@@ -6,14 +6,12 @@ that comes from data is escaped by the template engine and the SVG writer.
 
 from __future__ import annotations
 
-import importlib.resources
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from asr_ray.evaluate import plots
@@ -21,8 +19,10 @@ from asr_ray.evaluate.examples import ExampleGroup
 from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.evaluate.paired import PairedResult
 from asr_ray.evaluate.score import EvalReport
-from asr_ray.evaluate.tables import LocaleRow, locale_rows, percent, points
+from asr_ray.evaluate.tables import LocaleRow, locale_rows, points
 from asr_ray.locales import unit_of
+from asr_ray.report.numbers import audio_time, counted, percent
+from asr_ray.report.page import render_page
 
 _GLYPHS = {"better": "▼", "worse": "▲", "no difference": "="}
 _RATE_NAMES = {"wer": "Word error rate", "cer": "Character error rate"}
@@ -96,11 +96,10 @@ def render_report(data: ReportData) -> str:
     Raises:
         ConfigError: see `write_report`.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"percent": percent, "points": points}
-    source = importlib.resources.files(__package__).joinpath("template.html").read_text(encoding="utf-8")
     rows = data.rows
-    return environment.from_string(source).render(
+    return render_page(
+        "template.html",
+        package=__package__,
         data=data,
         rows=rows,
         names=list(data.reports),
@@ -110,6 +109,7 @@ def render_report(data: ReportData) -> str:
         chips=[_chip(row, row.paired) for row in rows if row.paired],
         plots=_plots(data, rows),
         unit_of=unit_of,
+        points=points,
     )
 
 
@@ -118,7 +118,7 @@ def headline(data: ReportData) -> str:
     rows = data.rows
     if rows[0].tuned is None:
         mean, what = _mean(rows), _rate_name(rows)
-        return f"{what} is {percent(mean, digits=1)} on average over {_count(len(rows), 'locale')}."
+        return f"{what} is {percent(mean, digits=1)} on average over {counted(len(rows), 'locale')}."
     wanted = [row for row in rows if row.role == "target"] or rows
     before, after = _mean(wanted, base=True), _mean(wanted)
     subject = f"{_rate_name(wanted)} on {_listed(wanted)}"
@@ -143,11 +143,6 @@ def guard_sentence(data: ReportData) -> str:
         return f"The guard locale {worst.locale} stays within its limit of {limit}."
     everyone = "Both" if len(guards) == 2 else f"All {len(guards)}"
     return f"{everyone} guard locales stay within their limit of {limit}."
-
-
-def audio_time(seconds: float) -> str:
-    """Return seconds of audio as hours or minutes, whichever reads better."""
-    return f"{seconds / 3600:,.1f} h" if seconds >= 5400 else f"{seconds / 60:,.1f} min"
 
 
 def _tiles(data: ReportData) -> list[_Tile]:
@@ -215,9 +210,5 @@ def _rate_name(rows: Sequence[LocaleRow]) -> str:
 def _listed(rows: Sequence[LocaleRow]) -> str:
     tags = [row.locale for row in rows]
     if len(tags) > _MOST_NAMED:
-        return _count(len(tags), "locale")
+        return counted(len(tags), "locale")
     return " and ".join([", ".join(tags[:-1]), tags[-1]] if tags[1:] else tags)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -14,6 +14,7 @@ from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.evaluate.paired import PairedResult
 from asr_ray.evaluate.score import EvalReport, LocaleScore
 from asr_ray.locales import Unit
+from asr_ray.report.numbers import percent
 
 Role = Literal["target", "guard", "other"]
 """What a run wants of a locale: get better, not get worse, nothing."""
@@ -110,11 +111,6 @@ def markdown_table(rows: Sequence[LocaleRow], *, names: Sequence[str]) -> str:
             cells.append(str(_verdict(row)))
         lines.append(cells)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def percent(rate: float, *, digits: int = 2) -> str:
-    """Return a rate as a percentage: 0.1234 -> "12.34%"."""
-    return f"{100 * rate:.{digits}f}%"
 
 
 def points(delta: float, *, digits: int = 2) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -10,7 +11,16 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ray.data.audio import conform, decode_float, decode_pcm16, encode_flac, read_header, to_pcm16
+from asr_ray.data.audio import (
+    audio_hash,
+    conform,
+    decode_float,
+    decode_pcm16,
+    decode_stored,
+    encode_flac,
+    read_header,
+    to_pcm16,
+)
 from asr_ray.testing.noise import noise
 
 
@@ -75,3 +85,24 @@ def test_resampling_keeps_the_pitch() -> None:
     resampled = decode_pcm16(conform(encode_flac(tone, sample_rate=48_000)))
 
     assert np.abs(np.fft.rfft(resampled)).argmax() == 440
+
+
+def test_the_same_recording_has_one_hash_whatever_the_file() -> None:
+    samples = noise(0.5)
+    wave, wide = io.BytesIO(), io.BytesIO()
+    soundfile.write(wave, samples, 16_000, format="WAV", subtype="PCM_16")
+    soundfile.write(wide, samples / 32768, 16_000, format="WAV", subtype="FLOAT")
+    files = [encode_flac(samples), wave.getvalue(), wide.getvalue()]
+
+    hashes = {audio_hash(decode_stored(each, header=read_header(each))) for each in files}
+
+    assert len(hashes) == 1
+    assert hashes != {audio_hash(samples[:-1])}
+    assert 0 <= hashes.pop() < 2**64
+
+
+def test_no_more_is_decoded_than_the_header_says() -> None:
+    audio = encode_flac(noise(0.5))
+    header = dataclasses.replace(read_header(audio), num_frames=100)
+
+    assert len(decode_stored(audio, header=header)) == 100

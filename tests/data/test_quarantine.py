@@ -20,9 +20,9 @@ from asr_ray.data.quarantine import (
     check_utterance,
     limit_error,
     official_tag,
-    script_share,
     tally,
 )
+from asr_ray.data.text_checks import script_share
 from asr_ray.errors import DataError
 from asr_ray.locales import LOCALES
 from asr_ray.records import Reason, Rejected, Utterance
@@ -81,10 +81,10 @@ def test_what_is_no_audio_is_undecodable(audio: bytes) -> None:
 
 
 def test_hours_of_silence_in_a_small_file_are_refused_by_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(audio: bytes) -> None:
+    def never(audio: bytes, **keywords: object) -> None:
         raise AssertionError("decoded before the limits were checked")
 
-    monkeypatch.setattr("asr_ray.data.quarantine.decode_float", never)
+    monkeypatch.setattr("asr_ray.data.quarantine.decode_stored", never)
     bomb = encode_flac(np.zeros(16_000 * 600, dtype=np.int16))
 
     assert len(bomb) < 100_000

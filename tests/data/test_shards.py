@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -11,18 +12,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from asr_ray.data import shards
-from asr_ray.data.audio import encode_flac
+from asr_ray.data.audio import audio_hash, encode_flac
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
 from asr_ray.data.corpus import hf_parquet
+from asr_ray.data.findings import findings_of_folder
+from asr_ray.data.fingerprints import read_fingerprints
 from asr_ray.data.read import addresses, decode_pcm16, read_rows, read_utterances
 from asr_ray.data.shard_file import SHARD_SCHEMA
-from asr_ray.data.shards import prepare
+from asr_ray.data.shards import check_corpora, prepare
 from asr_ray.data.summary import PrepareSummary
 from asr_ray.data.survey import by_shard, corpus_files, lay_out, survey
+from asr_ray.data.text_checks import text_hash
 from asr_ray.errors import ConfigError, DataError
-from asr_ray.settings import CheckSettings, CorpusSettings, PrepareSettings
+from asr_ray.settings import CheckDataSettings, CheckSettings, CorpusSettings, PrepareSettings
 from asr_ray.testing.corpora import WRITERS, clips, write_hf_parquet, write_nemo_tarred
 from asr_ray.testing.fakes import FakeTokenizer
 from asr_ray.testing.noise import noise, write_corpus, write_manifest
@@ -189,6 +194,8 @@ def bad_manifest(tmp_path: Path) -> Path:
     return write_manifest(tmp_path / "m.jsonl", lines)
 
 
+FINDINGS = {"quarantine.parquet", "summary.json", "data_report.html"}
+
 FAULTS = {
     "missing-audio": 7,
     "truncated": 8,
@@ -208,9 +215,10 @@ def test_bad_rows_stop_the_preparation_with_the_reason_of_each(bad_manifest: Pat
     assert "el-GR: 3 of 9 rows rejected (33.3%)" in caught.value.message
     assert "no known locale in radio: 3 of 12 rows rejected (25.0%)" in caught.value.message
     assert f"{bad_manifest}:7  missing-audio" in caught.value.message
-    assert str(out / "quarantine.parquet") in caught.value.message
-    assert sorted(path.name for path in out.iterdir()) == ["quarantine.parquet", "summary.json"]
-    stored = json.loads((out / "summary.json").read_text())
+    assert str(out / "rejected" / "quarantine.parquet") in caught.value.message
+    assert [path.name for path in out.iterdir()] == ["rejected"]
+    assert {path.name for path in (out / "rejected").iterdir()} == FINDINGS
+    stored = json.loads((out / "rejected" / "summary.json").read_text())
     assert stored["exit_code"] == 3
     assert Counter(stored["rejected"]["el-GR"]) + Counter(
         stored["rejected"]["no known locale in radio"]
@@ -237,10 +245,141 @@ def test_a_failed_preparation_can_be_repaired_in_place(bad_manifest: Path, tmp_p
     assert prepare(settings_for(bad_manifest, tmp_path / "out"), tokenizer=TOKENIZER).utterances == 6
 
 
+def test_a_failed_preparation_leaves_the_earlier_result_usable(
+    manifest: Path, bad_manifest: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "data" / "out"
+    good = settings_for(manifest, out)
+    prepare(good, tokenizer=TOKENIZER)
+    before = content_of(out)
+
+    for _ in range(2):
+        with pytest.raises(DataError):
+            prepare(settings_for(bad_manifest, out), tokenizer=TOKENIZER)
+
+    assert {path.name for path in (out / "rejected").iterdir()} == FINDINGS
+    after = {name: digest for name, digest in content_of(out).items() if not name.startswith("rejected")}
+    assert after == before
+    assert prepare(good, tokenizer=TOKENIZER).reused
+    prepare(settings_for(manifest, out, max_duration_s=30.0), tokenizer=TOKENIZER)
+    assert not (out / "rejected").exists()
+
+
+def test_replaced_audio_is_read_when_reuse_is_off(tmp_path: Path) -> None:
+    rows = write_corpus(tmp_path, locale="el-GR", count=3)
+    settings = settings_for(write_manifest(tmp_path / "m.jsonl", rows), tmp_path / "out")
+    prepare(settings, tokenizer=TOKENIZER)
+    replaced = encode_flac(noise(float(rows[0]["duration"]), seed=99))  # type: ignore[arg-type]
+    (tmp_path / str(rows[0]["audio_filepath"])).write_bytes(replaced)
+
+    assert prepare(settings, tokenizer=TOKENIZER).reused
+    anew = prepare(settings.model_copy(update={"reuse": False}), tokenizer=TOKENIZER)
+
+    assert not anew.reused
+    catalog = Catalog.read(tmp_path / "out" / "catalog.parquet")
+    assert replaced in {each.audio for each in read_utterances(tmp_path / "out", addresses(catalog.table))}
+
+
+def test_held_out_speech_and_copies_are_left_out(tmp_path: Path) -> None:
+    rows = write_corpus(tmp_path, locale="el-GR", count=6)
+    samples, _ = soundfile.read(tmp_path / str(rows[1]["audio_filepath"]), dtype="int16")
+    soundfile.write(tmp_path / "copy.wav", samples, 16_000, subtype="PCM_16")
+    test = settings_for(write_manifest(tmp_path / "test.jsonl", rows[:2]), tmp_path / "test")
+    prepare(test, tokenizer=TOKENIZER)
+    copies = [rows[1] | {"audio_filepath": "copy.wav"}, rows[2] | {"text": "Άλλα λόγια.", "id": "again"}]
+    manifest = write_manifest(tmp_path / "train.jsonl", [*rows[1:5], *copies])
+    settings = settings_for(manifest, tmp_path / "train", max_rejected_share=0.2)
+
+    summary = prepare(settings.model_copy(update={"held_out": [tmp_path / "test"]}), tokenizer=TOKENIZER)
+
+    quarantine = pq.read_table(tmp_path / "train" / "quarantine.parquet").to_pylist()
+    assert [(row["origin"][-2:], row["reason"]) for row in quarantine] == [
+        (":1", "in-held-out-audio"),
+        (":5", "in-held-out-audio"),
+        (":6", "duplicate-audio"),
+    ]
+    assert quarantine[2]["detail"] == f"same audio as {manifest}:2, other words"
+    # One of six rows is faulty: held-out speech is left out on request.
+    assert (summary.utterances, summary.overlaps.held_out_text_rows) == (3, 3)
+
+
+def test_another_held_out_set_is_another_preparation(manifest: Path, tmp_path: Path) -> None:
+    rows = write_corpus(tmp_path, locale="el-GR", count=2, seed=5)
+    test = settings_for(write_manifest(tmp_path / "test.jsonl", rows[:1]), tmp_path / "test")
+    prepare(test, tokenizer=TOKENIZER)
+    settings = settings_for(manifest, tmp_path / "out").model_copy(update={"held_out": [tmp_path / "test"]})
+
+    assert not prepare(settings, tokenizer=TOKENIZER).reused
+    assert prepare(settings, tokenizer=TOKENIZER).reused
+    write_manifest(tmp_path / "test.jsonl", rows)
+    prepare(test, tokenizer=TOKENIZER)
+    assert not prepare(settings, tokenizer=TOKENIZER).reused
+
+
+def test_fingerprints_stand_in_the_order_of_the_catalog(prepared: PrepareSummary) -> None:
+    catalog = Catalog.read(prepared.out / "catalog.parquet")
+    prints = read_fingerprints(prepared.out, catalog_digest=catalog.digest).to_pylist()
+
+    utterances = read_utterances(prepared.out, addresses(catalog.table))
+
+    assert [(each["audio_hash"], each["text_hash"], each["num_characters"]) for each in prints] == [
+        (
+            audio_hash(decode_pcm16(each.audio)),
+            text_hash(each.text, locale=each.locale),
+            len(each.text),
+        )
+        for each in utterances
+    ]
+
+
+def test_a_check_finds_what_preparation_finds_and_writes_no_shard(bad_manifest: Path, tmp_path: Path) -> None:
+    settings = settings_for(bad_manifest, tmp_path / "out", max_rejected_share=0.5)
+
+    findings = check_corpora(settings, tokenizer=TOKENIZER)
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checked"]
+    assert {path.name for path in (tmp_path / "out" / "checked").iterdir()} == FINDINGS
+    assert findings.summary.as_json() == prepare(settings, tokenizer=TOKENIZER).as_json()
+    strict = settings_for(bad_manifest, tmp_path / "strict")
+    error = check_corpora(strict, tokenizer=TOKENIZER).error
+    assert error is not None
+    assert str(tmp_path / "strict" / "checked" / "quarantine.parquet") in error.message
+
+
+def test_the_findings_about_a_folder_are_those_of_its_preparation(bad_manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    settings = settings_for(bad_manifest, out, max_rejected_share=0.5, max_text_repeats=2)
+    summary = prepare(settings, tokenizer=TOKENIZER)
+
+    judged = CheckDataSettings(data=out, checks=settings.checks)
+    findings = findings_of_folder(judged, out)
+
+    assert summary.overlaps.repeated_rows == 6
+    assert summary.overlaps.most_repeated[0].text == "Καλημέρα, τι κάνεις;"
+    # The catalog keeps durations as float32.
+    assert findings.summary.hours == pytest.approx(summary.hours, rel=1e-6)
+    assert dataclasses.replace(findings.summary, prepared=summary.prepared) == summary
+    assert findings.error is None
+
+
+def test_a_folder_that_holds_held_out_speech_is_an_error(manifest: Path, tmp_path: Path) -> None:
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    part = manifest.parent / "part.jsonl"
+    part.write_bytes(b"".join(lines[:5]))
+    prepare(settings_for(manifest, tmp_path / "train"), tokenizer=TOKENIZER)
+    prepare(settings_for(part, tmp_path / "test"), tokenizer=TOKENIZER)
+
+    judged = CheckDataSettings(data=tmp_path / "train", held_out=[tmp_path / "test"])
+    findings = findings_of_folder(judged, tmp_path / "train")
+
+    assert (findings.summary.overlaps.held_out_audio_rows, findings.summary.exit_code) == (5, 3)
+    assert "5 utterances also in the held-out speech" in str(findings.error)
+
+
 def test_the_second_row_of_an_id_is_a_duplicate(tmp_path: Path) -> None:
     rows = write_corpus(tmp_path, locale="el-GR", count=4)
     first = write_manifest(tmp_path / "a.jsonl", [row | {"id": f"u{n % 3}"} for n, row in enumerate(rows)])
-    write_manifest(tmp_path / "b.jsonl", [rows[1] | {"id": "u0"}, rows[2] | {"id": "new"}])
+    write_manifest(tmp_path / "b.jsonl", [rows[1] | {"id": "u0"}, rows[3] | {"id": "new"}])
     settings = settings_for(tmp_path / "*.jsonl", tmp_path / "out", max_rejected_share=0.5)
 
     prepare(settings, tokenizer=TOKENIZER)
@@ -379,6 +518,21 @@ def test_a_stop_while_writing_leaves_no_trace_and_the_old_result(
 
     assert content_of(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_kill_between_the_two_renames_costs_nothing(
+    manifest: Path, bad_manifest: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "data" / "out"
+    good = settings_for(manifest, out)
+    prepare(good, tokenizer=TOKENIZER)
+    out.rename(out.with_name(".out.replaced"))
+
+    with pytest.raises(DataError):
+        prepare(settings_for(bad_manifest, out), tokenizer=TOKENIZER)
+
+    assert prepare(good, tokenizer=TOKENIZER).reused
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
 def test_what_a_killed_preparation_left_is_cleared_away(manifest: Path, tmp_path: Path) -> None:

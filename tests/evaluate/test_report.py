@@ -16,7 +16,6 @@ from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.evaluate.paired import compare
 from asr_ray.evaluate.report import (
     ReportData,
-    audio_time,
     guard_sentence,
     headline,
     render_report,
@@ -139,7 +138,3 @@ def test_more_than_two_models_are_refused() -> None:
     reports = {**data.reports, "third": data.reports["base"]}
     with pytest.raises(ConfigError, match="pair by pair"):
         render_report(dataclasses.replace(data, reports=reports))
-
-
-def test_audio_is_told_in_the_unit_that_reads_better() -> None:
-    assert (audio_time(90), audio_time(7200)) == ("1.5 min", "2.0 h")

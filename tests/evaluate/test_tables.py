@@ -11,7 +11,7 @@ from asr_ray.errors import ConfigError
 from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.evaluate.paired import compare
 from asr_ray.evaluate.score import Hypothesis, score_pairs
-from asr_ray.evaluate.tables import LocaleRow, locale_rows, markdown_table, percent, points, score_table
+from asr_ray.evaluate.tables import LocaleRow, locale_rows, markdown_table, points, score_table
 from asr_ray.testing.transcripts import made_up_hypotheses
 
 POLICY = GuardPolicy(targets=("el-GR",), guards=("es-ES", "en-US"), max_guard_loss=0.05)
@@ -71,5 +71,4 @@ def test_models_that_cannot_be_lined_up_are_an_error() -> None:
 
 
 def test_numbers_are_written_with_their_sign() -> None:
-    assert (percent(0.12345), percent(1.2, digits=0)) == ("12.35%", "120%")
     assert (points(-0.0123), points(0.05, digits=1), points(0.000001)) == ("−1.23", "+5.0", "±0.00")

@@ -1,7 +1,8 @@
 """From the fields of a row, whatever its format calls them, to an utterance or a reason to reject it.
 
 A reader translates its own names to these: `id`, `text`, `locale`, `source`, `speaker`, `prompt_mode`,
-`duration` (seconds). Only `text` must be there; a missing duration is measured on the audio.
+`duration` (seconds), `sampling_rate` or `sample_rate` (Hz). Only `text` must be there; a missing duration
+is measured on the audio.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ def _utterance(
         speaker=optional(fields, "speaker"),
         prompt_mode=prompt_mode,
         stored=spoken.stored,
+        sampling_rate=number(fields, "sampling_rate") or number(fields, "sample_rate"),
     )
 
 

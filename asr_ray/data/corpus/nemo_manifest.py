@@ -1,8 +1,9 @@
 """NeMo JSONL manifests: one JSON object per line, audio in files beside it.
 
 Fields: `audio_filepath` (relative to the manifest, absolute, or a URL), `duration`, `text`, `target_lang`
-or `lang`; optional `offset`, `id`, `speaker`, `prompt_mode`, `source`. The file is read as bytes, line by
-line, so that one damaged line is one rejected row and the lines behind it are still read.
+or `lang`; optional `offset`, `id`, `speaker`, `prompt_mode`, `source`, `sampling_rate` or `sample_rate`. The
+file is read as bytes, line by line, so that one damaged line is one rejected row and the lines behind it
+are still read.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ray.evaluate.svg import Canvas, Scale, round_ticks
+from asr_ray.report.svg import Canvas, Scale, round_ticks
 
 
 @given(high=st.floats(1e-6, 1e9), count=st.integers(2, 10))

@@ -1,4 +1,4 @@
-"""Just enough SVG for the report: shapes with CSS classes, a linear scale, round ticks.
+"""Just enough SVG for reports: shapes with CSS classes, a linear scale, round ticks.
 
 Colours live in the page's style sheet, so that one drawing serves light, dark and print.
 """
