@@ -19,10 +19,6 @@ def start_ray(*, dashboard: bool = False, num_cpus: int | None = None) -> None:
         EnvironmentFault: the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if "RAY_ADDRESS" not in os.environ:
-        # Ray's C++ side writes to the terminal about its own actors, as errors that are none. What concerns
-        # a run arrives as an exception.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Ray reads its settings when it is imported.
     import ray
 

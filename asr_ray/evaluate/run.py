@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import ray
 import ray.data
 
 from asr_ray.data.catalog import Catalog
@@ -32,6 +33,8 @@ from asr_ray.settings import EvaluateSettings
 
 _CHUNK_S = 120.0
 """Seconds of audio that an actor decodes between two results."""
+
+_RESTARTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,7 @@ def _decode_all(settings: EvaluateSettings, *, paths: Mapping[str, Path]) -> dic
         compute=ray.data.ActorPoolStrategy(size=min(settings.num_actors, len(chunks))),
         num_cpus=None if settings.use_gpu else 1,
         num_gpus=1 if settings.use_gpu else None,
+        max_restarts=_max_restarts(num_nodes=len(ray.nodes())),
     )
     found: dict[str, list[Hypothesis]] = {name: [] for name in paths}
     for row in dataset.take_all():
@@ -151,6 +155,14 @@ def _decode_all(settings: EvaluateSettings, *, paths: Mapping[str, Path]) -> dic
     for rows in found.values():
         rows.sort(key=lambda row: (row.locale, row.id))
     return found
+
+
+def _max_restarts(*, num_nodes: int) -> int:
+    """How often a dead actor comes back; Ray Data's own answer is without end.
+
+    A node can be lost. On one machine, what killed an actor (memory, a driver) would kill it again.
+    """
+    return _RESTARTS if num_nodes > 1 else 0
 
 
 def _chunks(settings: EvaluateSettings) -> Iterator[list[RowAddress]]:
