@@ -10,10 +10,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
+from asr_ray.augment_settings import AugmentSettings
 from asr_ray.config import Settings
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, nearest
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+PromptMode = Literal["langID", "auto", "unified"]
+"""As in `records`, which would bring NumPy along."""
 
 
 def _known_locale(tag: str) -> str:
@@ -102,6 +105,15 @@ class CostSettings(Settings):
     """Per second and token: joint and lattice."""
 
 
+class SourceSettings(Settings):
+    """What is different for one source."""
+
+    augment: AugmentSettings | None = None
+    """In place of all of `data.augment`; `{}` leaves the audio of this source as it is."""
+    prompt_mode: PromptMode | None = None
+    """In place of `data.prompt_mode`; an utterance that was prepared with a mode of its own keeps that."""
+
+
 class DataSettings(Settings):
     """What is read and how it is cut into batches."""
 
@@ -116,7 +128,11 @@ class DataSettings(Settings):
     window_utterances: PositiveInt = 2048
     """Utterances that are shuffled and cut into batches together."""
     cost: CostSettings = CostSettings()
-    prompt_mode: Literal["langID", "auto", "unified"] = "langID"
+    augment: AugmentSettings = AugmentSettings()
+    """Drawn for each utterance each time it comes round; the ledger counts seconds as recorded."""
+    sources: dict[str, SourceSettings] | None = None
+    """Exceptions by source."""
+    prompt_mode: PromptMode = "langID"
     """Language given, language to be detected, or a draw between both per utterance."""
     auto_share: Share = 0.5
     """Share of `auto` under `unified`."""

@@ -18,12 +18,12 @@ from asr_ray.settings import TrainSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asr_ray.data.plan import PlanSummary
+    from asr_ray.data.plan_summary import PlanSummary
 
 
 def act(job: Job[TrainSettings]) -> None:
     """Walk through the plan on metadata and show its sums."""
-    from asr_ray.data.plan import plan_summary
+    from asr_ray.data.plan_summary import plan_summary
     from asr_ray.train.setup import planned_data
 
     settings = job.settings

@@ -37,8 +37,10 @@ MAY_IMPORT_RAY = {
 LIGHT = ("torch", "nemo", "ray", "numba", "transformers", "lhotse", "pandas", "matplotlib")
 """What neither the core nor anything that decides on metadata may import, not even late."""
 
+ABOUT_DATA = ("mix", "plan", "plan_summary", "batching", "catalog", "row_order", "speed", "planned")
+
 DECIDING = (
-    *(f"data/{name}.py" for name in ("mix", "plan", "batching", "catalog", "row_order", "planned")),
+    *(f"data/{name}.py" for name in ABOUT_DATA),
     *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
 )
 

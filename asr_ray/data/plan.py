@@ -19,15 +19,17 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from asr_ray.data.batch_cost import BatchBudget, CostModel, lattice_cells
+from asr_ray.data.batch_cost import BatchBudget, CostModel, Floats
 from asr_ray.data.batching import whole_steps
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.mix import Key
 from asr_ray.data.row_order import RowOrder, Stage
 from asr_ray.data.shuffle import Int64s, seed_from
+from asr_ray.data.speed import Draws, Speeds, Uses, num_samples, played_samples
 from asr_ray.errors import ConfigError, DataError
-from asr_ray.records import Position
+from asr_ray.records import SAMPLE_RATE, Position
 
 _Taken = tuple[tuple[int, int], ...]
 """(world size, steps taken) of earlier cuts of a window, see `Position.earlier`."""
@@ -42,12 +44,17 @@ class Window:
     """Some thousands of utterances that are cut into batches together.
 
     Attributes:
-        rows: catalog row indices [N]; a row appears twice when a pass of its key ends inside the window.
+        uses: the utterances [N]; a row appears twice when a pass of its key ends inside the window.
     """
 
     epoch: int
     index: int
-    rows: Int64s
+    uses: Uses
+
+    @property
+    def rows(self) -> Int64s:
+        """Catalog row indices [N]."""
+        return self.uses.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +64,17 @@ class PlannedStep:
     Attributes:
         position: where the run stands before this step.
         after: where it stands once this step is in the weights; what a checkpoint keeps.
-        batches: catalog row indices of each rank, sorted by tokens.
+        uses: the utterances of each rank, sorted by tokens.
     """
 
     position: Position
     after: Position
-    batches: tuple[Int64s, ...]
+    uses: tuple[Uses, ...]
+
+    @property
+    def batches(self) -> tuple[Int64s, ...]:
+        """Catalog row indices of each rank."""
+        return tuple(batch.rows for batch in self.uses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +89,8 @@ class Plan:
         stages: the mix and its changes, the first from window 0 on.
         seed: decides every order.
         window_utterances: a window takes whole row groups until it holds this many.
+        speeds: how fast utterances are played; batches are cut by what that makes of their durations,
+            while shares, passes and epochs stay in seconds as recorded.
     """
 
     catalog: Catalog
@@ -85,6 +99,7 @@ class Plan:
     budget: BatchBudget = field(default_factory=BatchBudget)
     cost: CostModel = field(default_factory=CostModel)
     window_utterances: int = 4096
+    speeds: Speeds = field(default_factory=Speeds)
 
     @classmethod
     def of(
@@ -96,6 +111,7 @@ class Plan:
         budget: BatchBudget | None = None,
         cost: CostModel | None = None,
         window_utterances: int = 4096,
+        speeds: Speeds | None = None,
     ) -> Plan:
         """A plan whose mix never changes."""
         return cls(
@@ -105,6 +121,7 @@ class Plan:
             budget=budget or BatchBudget(),
             cost=cost or CostModel(),
             window_utterances=window_utterances,
+            speeds=speeds or Speeds(),
         )
 
     def __post_init__(self) -> None:
@@ -119,7 +136,7 @@ class Plan:
         for stage in self.stages:
             _check_shares(stage.shares, catalog=self.catalog)
         used = {key for stage in self.stages for key, share in stage.shares.items() if share > 0}
-        _check_budget(self.catalog, keys=used, budget=self.budget)
+        _check_budget(self.catalog, keys=used, budget=self.budget, speeds=self.speeds)
 
     def __getstate__(self) -> dict[str, object]:
         # What has been worked out so far is cheap to work out again and does not travel.
@@ -147,6 +164,8 @@ class Plan:
             "cost": asdict(self.cost),
             "window_utterances": self.window_utterances,
         }
+        if self.speeds:
+            fields["speeds"] = sorted((key, asdict(rule)) for key, rule in self.speeds.by_key.items())
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def windows(self, start: Position) -> Iterator[Window]:
@@ -184,7 +203,7 @@ class Plan:
         places = [_at_step(position, step) for step in range(position.step, len(cut.steps))]
         afters = [*places[1:], self._position_of(cut.last_window + 1)]
         return [
-            PlannedStep(position=place, after=after, batches=tuple(cut.rows[batch] for batch in step))
+            PlannedStep(position=place, after=after, uses=tuple(cut.uses.take(batch) for batch in step))
             for place, after, step in zip(places, afters, cut.steps[position.step :], strict=True)
         ]
 
@@ -194,6 +213,20 @@ class Plan:
         if position.step + 1 < len(cut.steps):
             return _at_step(position, position.step + 1)
         return self._position_of(cut.last_window + 1)
+
+    def draws(self, uses: Uses) -> Draws:
+        """What decides the augmentation of some uses; the same for every rank, world size and restart."""
+        keys = self.catalog.key_of_row[uses.rows].astype(np.int64)
+        return self.speeds.draws(uses, key_of_use=keys, keys=self.catalog.keys, seed=self.seed)
+
+    def num_samples(self, uses: Uses) -> Int64s:
+        """Samples of the audio that a batch of these uses holds, at their speeds; [N]."""
+        return played_samples(num_samples(self.catalog.durations_s[uses.rows]), self.draws(uses).speeds)
+
+    def durations_s(self, uses: Uses) -> Floats:
+        """Seconds of some uses at their speeds; [N]."""
+        recorded_s = self.catalog.durations_s[uses.rows].astype(np.float64)
+        return _played_s(recorded_s, self.draws(uses).speeds) if self.speeds else recorded_s
 
     @staticmethod
     def resume(position: Position, *, old_world_size: int, new_world_size: int) -> Position:
@@ -213,7 +246,7 @@ class Plan:
         return Position(*divmod(window_number, self.windows_per_epoch))
 
     def _window(self, number: int) -> Window:
-        return Window(*divmod(number, self.windows_per_epoch), self._order.rows(number))
+        return Window(*divmod(number, self.windows_per_epoch), self._order.uses(number))
 
     def _cut(self, position: Position, world_size: int) -> _Cut:
         """The newest cut of the window at `position`; the last one made is kept."""
@@ -225,29 +258,29 @@ class Plan:
 
     def _cut_anew(self, number: int, earlier: _Taken, world_size: int) -> _Cut:
         """Cut window `number` as each earlier world size did, drop what it used, cut the rest."""
-        rows, last_window = self._order.rows(number), number
+        uses, last_window = self._order.uses(number), number
         for depth, (size, steps_taken) in enumerate(earlier):
-            cut = self._cut_rows(rows, last_window, world_size=size, depth=depth)
-            rows, last_window = cut.rows_after(steps_taken), cut.last_window
-        return self._cut_rows(rows, last_window, world_size=world_size, depth=len(earlier))
+            cut = self._cut_uses(uses, last_window, world_size=size, depth=depth)
+            uses, last_window = cut.uses_after(steps_taken), cut.last_window
+        return self._cut_uses(uses, last_window, world_size=world_size, depth=len(earlier))
 
-    def _cut_rows(self, rows: Int64s, last_window: int, *, world_size: int, depth: int) -> _Cut:
-        """Cut rows; what is too little for whole steps joins the next window, as nothing may be dropped."""
+    def _cut_uses(self, uses: Uses, last_window: int, *, world_size: int, depth: int) -> _Cut:
+        """Cut; what is too little for whole steps joins the next window, as nothing may be dropped."""
         for joined in range(last_window, last_window + _MOST_JOINED_WINDOWS):
             if joined > last_window:
-                rows = np.concatenate([rows, self._order.rows(joined)])
+                uses = Uses.joined([uses, self._order.uses(joined)])
             steps = whole_steps(
-                self.catalog.durations_s[rows],
-                self.catalog.num_tokens[rows],
+                self.durations_s(uses),
+                self.catalog.num_tokens[uses.rows],
                 world_size=world_size,
                 cost=self.cost,
                 budget=self.budget,
                 seed=seed_from(self.seed, "steps", last_window, depth),
             )
             if steps is not None:
-                return _Cut(rows, steps, joined)
+                return _Cut(uses, steps, joined)
         raise DataError(
-            f"{len(rows)} utterances make no whole steps of {world_size} batches within {self.budget}",
+            f"{len(uses)} utterances make no whole steps of {world_size} batches within {self.budget}",
             fix="raise window_utterances or the batch budget, or train on fewer ranks",
         )
 
@@ -264,22 +297,28 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Steps as batches of indices into `rows`, which may reach over several windows."""
+    """Steps as batches of indices into `uses`, which may reach over several windows."""
 
-    rows: Int64s
+    uses: Uses
     steps: list[list[Int64s]]
     last_window: int
 
-    def rows_after(self, steps_taken: int) -> Int64s:
-        """Rows that the first `steps_taken` steps leave."""
-        used = np.zeros(len(self.rows), dtype=np.bool_)
+    def uses_after(self, steps_taken: int) -> Uses:
+        """What the first `steps_taken` steps leave."""
+        left = np.ones(len(self.uses), dtype=np.bool_)
         for batch in itertools.chain.from_iterable(self.steps[:steps_taken]):
-            used[batch] = True
-        return self.rows[~used]
+            left[batch] = False
+        return self.uses.take(np.flatnonzero(left))
 
 
 def _at_step(position: Position, step: int) -> Position:
     return Position(position.epoch, position.window, step, position.earlier)
+
+
+def _played_s(recorded_s: npt.ArrayLike, speeds: Floats) -> Floats:
+    """Seconds at some speeds; what is not changed keeps its number to the last bit."""
+    recorded = np.asarray(recorded_s, dtype=np.float64)
+    return np.where(speeds == 1, recorded, played_samples(num_samples(recorded), speeds) / SAMPLE_RATE)
 
 
 def _check_shares(shares: Mapping[Key, float], *, catalog: Catalog) -> None:
@@ -296,94 +335,24 @@ def _check_shares(shares: Mapping[Key, float], *, catalog: Catalog) -> None:
         )
 
 
-def _check_budget(catalog: Catalog, *, keys: set[Key], budget: BatchBudget) -> None:
-    """An utterance that fits no batch is found here and not in the middle of a run."""
+def _check_budget(catalog: Catalog, *, keys: set[Key], budget: BatchBudget, speeds: Speeds) -> None:
+    """An utterance that fits no batch, at its slowest, is found here and not in the middle of a run."""
     in_use = np.array([key in keys for key in catalog.keys])
+    slowest = speeds.slowest(catalog.keys)
     for start in range(0, len(catalog), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
         used = in_use[catalog.key_of_row[part]] * budget.usage(
             utterances=np.ones(len(catalog.num_tokens[part]), dtype=np.int64),
-            longest_s=catalog.durations_s[part].astype(np.float64),
+            longest_s=_played_s(catalog.durations_s[part], slowest[catalog.key_of_row[part]]),
             most_tokens=catalog.num_tokens[part].astype(np.int64),
         )
         if used.max() > 1:
             row = start + int(np.argmax(used))
             place = f"row {catalog.row[row]} of row group {catalog.row_group[row]}"
-            size = f"{catalog.durations_s[row]:.1f} s, {catalog.num_tokens[row]} tokens"
+            factor = slowest[catalog.key_of_row[row]]
+            played = f" at {factor:g} of its speed" if factor != 1 else ""
+            size = f"{catalog.durations_s[row]:.1f} s{played}, {catalog.num_tokens[row]} tokens"
             raise DataError(
                 f"{place} in {catalog.shards[catalog.shard[row]]} fits no batch: {size} against {budget}",
                 fix="raise the batch budget or set a lower max_duration_s",
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSize:
-    """What the largest batch of a plan holds, limit by limit (not always the same batch)."""
-
-    padded_s: float
-    utterances: int
-    lattice_cells: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSummary:
-    """What a number of steps will read and waste.
-
-    Attributes:
-        seconds: audio of each key, padding not counted.
-        passes: how often each key is read (its seconds / what the catalog holds of it).
-        audio_padding: 1 - audio / padded audio.
-        lattice_padding: 1 - cells of the utterances / cells of the padded batches.
-        step_efficiency: mean over steps of mean / largest predicted cost of the ranks.
-    """
-
-    steps: int
-    seconds: Mapping[Key, float]
-    passes: Mapping[Key, float]
-    audio_padding: float
-    lattice_padding: float
-    step_efficiency: float
-    largest_batch: BatchSize
-
-
-def plan_summary(plan: Plan, *, steps: int, world_size: int) -> PlanSummary:
-    """Walk through the first `steps` steps of `plan` on metadata and sum up."""
-    if steps < 1:
-        raise ConfigError(f"a summary needs at least one step, got {steps}", fix="plan more steps")
-    batches = list(
-        itertools.chain.from_iterable(
-            step.batches for step in itertools.islice(plan.steps(Position(), world_size=world_size), steps)
-        )
-    )
-    return _summary(plan, batches=batches, world_size=world_size)
-
-
-def _summary(plan: Plan, *, batches: list[Int64s], world_size: int) -> PlanSummary:
-    catalog = plan.catalog
-    rows = np.concatenate(batches)
-    utterances = np.array([len(batch) for batch in batches])
-    starts = np.cumsum(utterances) - utterances
-    durations_s, num_tokens = (
-        catalog.durations_s[rows].astype(np.float64),
-        catalog.num_tokens[rows].astype(np.int64),
-    )
-    longest_s, most_tokens = np.maximum.reduceat(durations_s, starts), np.maximum.reduceat(num_tokens, starts)
-    cells = lattice_cells(utterances=utterances, longest_s=longest_s, most_tokens=most_tokens)
-    own_cells = lattice_cells(utterances=np.ones_like(rows), longest_s=durations_s, most_tokens=num_tokens)
-    cost = plan.cost.batch_cost(utterances=utterances, longest_s=longest_s, most_tokens=most_tokens)
-    by_step = cost.reshape(-1, world_size)
-    seconds = np.bincount(catalog.key_of_row[rows], weights=durations_s, minlength=len(catalog.keys))
-    by_key = dict(zip(catalog.keys, seconds.tolist(), strict=True))
-    return PlanSummary(
-        steps=len(by_step),
-        seconds=by_key,
-        passes={key: total / catalog.seconds_by_key[key] for key, total in by_key.items()},
-        audio_padding=1 - float(durations_s.sum() / (utterances * longest_s).sum()),
-        lattice_padding=1 - float(own_cells.sum() / cells.sum()),
-        step_efficiency=float((by_step.mean(axis=1) / by_step.max(axis=1)).mean()),
-        largest_batch=BatchSize(
-            padded_s=float((utterances * longest_s).max()),
-            utterances=int(utterances.max()),
-            lattice_cells=int(cells.max()),
-        ),
-    )

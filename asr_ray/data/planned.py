@@ -14,16 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_ray.augment_settings import AugmentSettings
 from asr_ray.data.assemble import Assembler
+from asr_ray.data.augment import Augmenter, speed_rule
 from asr_ray.data.batching import BatchBudget, CostModel
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
 from asr_ray.data.mix import Mix, MixPolicy, Ratios, RepetitionCap, Replay, Temperature, mix_shares
 from asr_ray.data.plan import Plan, PlannedStep
 from asr_ray.data.read import addresses, read_utterances
-from asr_ray.errors import DataError
-from asr_ray.locales import check_locale
+from asr_ray.data.speed import Speeds
+from asr_ray.errors import ConfigError, DataError
+from asr_ray.locales import check_locale, nearest
 from asr_ray.records import Batch, Position, PromptTable, Tokenizer, Utterance
-from asr_ray.settings import DataSettings, TrainSettings
+from asr_ray.settings import DataSettings, SourceSettings, TrainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +58,19 @@ class PlannedData:
         """Check the data against tokenizer and prompts.
 
         Raises:
-            DataError: the catalog counted tokens with another tokenizer.
-            ConfigError: a locale of the data has no prompt slot, or the mix cannot be planned.
+            DataError: the catalog counted tokens with another tokenizer, or noises cannot be read.
+            ConfigError: a locale of the data has no prompt slot, a source is not in it, or the mix
+                cannot be planned.
+            EnvironmentFault: augmentation needs a codec that is not installed.
         """
         steps = settings.max_steps * settings.optim.accumulate
+        budget_s = steps * settings.resources.num_workers * settings.data.batch_s
+        catalog = _plan(settings.data.model_dump_json(), settings.seed, budget_s)[0].catalog
         planned = cls(
             data=settings.data,
             seed=settings.seed,
             num_steps=steps,
-            budget_s=steps * settings.resources.num_workers * settings.data.batch_s,
+            budget_s=budget_s,
             assembler=Assembler(
                 tokenizer=tokenizer,
                 prompts=prompts,
@@ -71,9 +78,12 @@ class PlannedData:
                 auto_share=settings.data.auto_share,
                 append_tags=settings.data.tags == "append",
                 seed=settings.seed,
+                prompt_modes={
+                    name: own.prompt_mode for name, own in _exceptions(settings.data) if own.prompt_mode
+                },
+                augmenters=_augmenters(settings.data, catalog=catalog),
             ),
         )
-        catalog = planned.plan.catalog
         if catalog.metadata.get(TOKENIZER_DIGEST) != tokenizer.digest:
             raise DataError(
                 f"{settings.data.train}: its tokens were counted with another tokenizer than this model's",
@@ -108,9 +118,43 @@ class PlannedData:
         # Each row group once for the whole window: its rows are spread over most of the batches.
         utterances = _read_rows(self.data.train, catalog=self.plan.catalog, steps=steps)
         for step in steps:
-            for rows in step.batches:
-                chosen = [utterances[int(row)] for row in rows]
-                yield self.assembler.assemble(chosen, position=step.position, after=step.after)
+            for batch in step.uses:
+                chosen = [utterances[int(row)] for row in batch.rows]
+                draws = self.plan.draws(batch) if self.assembler.augmenters else None
+                yield self.assembler.assemble(chosen, position=step.position, after=step.after, draws=draws)
+
+
+def augment_of(data: DataSettings, *, source: str) -> AugmentSettings:
+    """The augmentation that holds for a source."""
+    own = dict(_exceptions(data)).get(source)
+    return own.augment if own is not None and own.augment is not None else data.augment
+
+
+def _exceptions(data: DataSettings) -> list[tuple[str, SourceSettings]]:
+    return list((data.sources or {}).items())
+
+
+def _augmenters(data: DataSettings, *, catalog: Catalog) -> dict[str, Augmenter]:
+    """An augmenter for each source that is changed in any way; sources of equal settings share one."""
+    sources = sorted({source for _, source in catalog.keys})
+    if unknown := sorted({name for name, _ in _exceptions(data)} - set(sources)):
+        guess = nearest(unknown[0], sources)
+        raise ConfigError(
+            f"data.sources names {unknown[0]!r}, but {data.train} holds {', '.join(sources)}",
+            fix=f"did you mean {guess!r}?" if guess else "take it out, or prepare a corpus of that source",
+        )
+    found: dict[str, Augmenter] = {}
+    for source in sources:
+        settings = augment_of(data, source=source)
+        if settings != AugmentSettings():
+            alike = (each for each in found.values() if each.settings == settings)
+            found[source] = next(alike, None) or Augmenter.build(settings)
+    return found
+
+
+def _speeds(data: DataSettings, *, catalog: Catalog) -> Speeds:
+    rules = {key: speed_rule(augment_of(data, source=key[1]).speed) for key in catalog.keys}
+    return Speeds(by_key={key: rule for key, rule in rules.items() if rule is not None})
 
 
 def mix_policy(data: DataSettings, *, budget_s: float) -> MixPolicy:
@@ -138,6 +182,7 @@ def _plan(data_json: str, seed: int, budget_s: float) -> tuple[Plan, Mix]:
         budget=BatchBudget(max_padded_s=data.batch_s, max_utterances=data.max_batch_utterances),
         cost=CostModel(a=data.cost.a, b=data.cost.b, c=data.cost.c),
         window_utterances=data.window_utterances,
+        speeds=_speeds(data, catalog=catalog),
     )
     return plan, mix
 

@@ -6,6 +6,7 @@ as often as there.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import pickle
 from collections import Counter
@@ -19,10 +20,12 @@ from hypothesis import strategies as st
 from asr_ray.data.batching import BatchBudget, CostModel
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.mix import Key, MixPolicy, mix_shares
-from asr_ray.data.plan import Plan, PlannedStep, plan_summary
+from asr_ray.data.plan import Plan, PlannedStep
+from asr_ray.data.plan_summary import plan_summary
 from asr_ray.data.row_order import Stage
+from asr_ray.data.speed import SpeedRule, Speeds, Uses
 from asr_ray.errors import ConfigError, DataError
-from asr_ray.records import Position
+from asr_ray.records import SAMPLE_RATE, Position
 from asr_ray.testing.catalogs import made_up_catalog
 
 COUNTS: dict[Key, int] = {
@@ -33,6 +36,12 @@ COUNTS: dict[Key, int] = {
     ("mt-MT", "a"): 400,
 }
 START = Position()
+SPEEDS = Speeds(
+    by_key={
+        ("el-GR", "a"): SpeedRule(factors=(0.9, 1.1)),
+        ("mt-MT", "a"): SpeedRule(factors=(0.8, 1.0, 1.25), probability=0.5),
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +50,17 @@ def catalog() -> Catalog:
     return made_up_catalog(COUNTS)
 
 
-def plan_of(catalog: Catalog, *, seed: int = 3, window: int = 600, max_padded_s: float = 60.0) -> Plan:
+def plan_of(
+    catalog: Catalog,
+    *,
+    seed: int = 3,
+    window: int = 600,
+    max_padded_s: float = 60.0,
+    speeds: Speeds | None = None,
+) -> Plan:
     shares = mix_shares(catalog.seconds_by_key, policy=MixPolicy()).shares
     budget = BatchBudget(max_padded_s=max_padded_s)
-    return Plan.of(catalog, shares, seed=seed, budget=budget, window_utterances=window)
+    return Plan.of(catalog, shares, seed=seed, budget=budget, window_utterances=window, speeds=speeds)
 
 
 def rows_of(steps: list[PlannedStep]) -> Counter[int]:
@@ -231,6 +247,8 @@ def test_the_digest_names_everything_that_matters(catalog: Catalog) -> None:
         replace(plan, window_utterances=601),
         replace(plan, budget=BatchBudget(max_padded_s=61.0)),
         replace(plan, cost=CostModel(d=1.0)),
+        replace(plan, speeds=SPEEDS),
+        replace(plan, speeds=Speeds(by_key={("el-GR", "a"): SpeedRule(factors=(0.8, 1.1))})),
     ]
     assert len({variant.digest for variant in variants}) == len(variants)
     assert plan_of(made_up_catalog(COUNTS)).digest == plan.digest
@@ -286,3 +304,71 @@ def test_the_summary_counts_what_the_steps_hold(catalog: Catalog) -> None:
 def test_a_summary_of_no_steps_is_refused(catalog: Catalog) -> None:
     with pytest.raises(ConfigError):
         plan_summary(plan_of(catalog), steps=0, world_size=1)
+
+
+def uses_of(steps: list[PlannedStep]) -> Uses:
+    return Uses.joined([batch for step in steps for batch in step.uses])
+
+
+def test_without_speeds_the_plan_is_what_it_was_before_there_were_any(catalog: Catalog) -> None:
+    """Digest and batches as the first version of this library planned them."""
+    plan = plan_of(catalog)
+    batches = hashlib.sha256()
+    for step in itertools.islice(plan.steps(START, world_size=4), 60):
+        for rows in step.batches:
+            batches.update(np.asarray(rows, dtype="<i8").tobytes())
+    assert plan.digest == "f4c3b17c21a7831057cc1e35b541774c618a91fd5f08a81ed5cef3db70d14228"
+    assert batches.hexdigest() == "f8cdf523766f8d6b3e1a184027810c9444a9af9557a0ab0880cbdbb916a97757"
+
+
+def test_the_pass_of_a_use_counts_how_often_its_source_was_used_up(catalog: Catalog) -> None:
+    seen = np.zeros(len(catalog), dtype=np.int64)
+    for window in itertools.islice(plan_of(catalog).windows(START), 40):
+        for row, number_of_pass in zip(window.uses.rows, window.uses.passes, strict=True):
+            assert number_of_pass == seen[row]
+            seen[row] += 1
+    assert seen.max() >= 3
+
+
+def test_batches_at_speed_hold_the_budget_and_cost_the_same(catalog: Catalog) -> None:
+    plan = plan_of(catalog, speeds=SPEEDS)
+    steps = list(itertools.islice(plan.steps(START, world_size=4), 60))
+    for step in steps:
+        for batch in step.uses:
+            assert len(batch) * plan.num_samples(batch).max() / SAMPLE_RATE <= 60.0
+    changed = plan.draws(uses_of(steps)).speeds != 1
+    assert 0.2 < changed.mean() < 0.9
+    assert plan_summary(plan, steps=60, world_size=4).step_efficiency > 0.95
+
+
+@pytest.mark.parametrize("other_size", [1, 3, 8])
+def test_a_use_is_played_alike_on_any_number_of_ranks(catalog: Catalog, other_size: int) -> None:
+    def speeds(world_size: int) -> dict[tuple[int, int], float]:
+        plan = plan_of(catalog, speeds=SPEEDS)
+        steps = itertools.takewhile(
+            lambda step: step.position.epoch == 0, plan.steps(START, world_size=world_size)
+        )
+        uses = uses_of(list(steps))
+        places = zip(uses.rows.tolist(), uses.passes.tolist(), strict=True)
+        return dict(zip(places, plan.draws(uses).speeds.tolist(), strict=True))
+
+    assert speeds(2) == speeds(other_size)
+
+
+def test_speeds_change_neither_the_order_of_the_rows_nor_the_seconds_that_count(catalog: Catalog) -> None:
+    plain, at_speed = plan_of(catalog), plan_of(catalog, speeds=SPEEDS)
+    assert plain.windows_per_epoch == at_speed.windows_per_epoch
+    for one, other in itertools.islice(zip(plain.windows(START), at_speed.windows(START), strict=True), 20):
+        assert np.array_equal(one.rows, other.rows)
+    summary = plan_summary(at_speed, steps=30, world_size=4)
+    rows = uses_of(list(itertools.islice(at_speed.steps(START, world_size=4), 30))).rows
+    recorded_s = float(catalog.durations_s[rows].sum(dtype=np.float64))
+    assert sum(summary.seconds.values()) == pytest.approx(recorded_s)
+
+
+def test_an_utterance_that_is_too_long_when_slow_is_found_before_the_run(catalog: Catalog) -> None:
+    slow = Speeds(by_key={("en-US", "a"): SpeedRule(factors=(0.5,))})
+    longest = float(catalog.durations_s.max())
+    plan_of(catalog, max_padded_s=longest + 1)
+    with pytest.raises(DataError, match=r"s at 0\.5 of its speed, \d+ tokens"):
+        plan_of(catalog, max_padded_s=longest + 1, speeds=slow)

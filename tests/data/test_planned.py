@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr_ray.config import load
+from asr_ray.data.audio import encode_flac
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.plan import PlannedStep
 from asr_ray.data.planned import PlannedData, ResumePoint
@@ -18,6 +21,7 @@ from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
 from asr_ray.records import Batch, Position, PromptTable, Tokenizer
 from asr_ray.settings import TrainSettings
 from asr_ray.testing.fakes import FakeTokenizer
+from asr_ray.testing.noise import noise
 from asr_ray.testing.prepared import write_prepared
 
 COUNTS = {("el-GR", "a"): 40, ("el-GR", "b"): 12, ("bg-BG", "a"): 28, ("en-US", "a"): 30}
@@ -172,3 +176,106 @@ def test_a_position_of_another_plan_is_found_out(planned: PlannedData) -> None:
     beyond = ResumePoint(position=Position(0, 0, 10_000), world_size=1, steps_taken=1)
     with pytest.raises(DataError, match="no such step"):
         list(planned.windows(beyond, world_size=1))
+
+
+def augmented(root: Path, *sets: str) -> PlannedData:
+    """Everything at once for source a, nothing for source b."""
+    if not (root / "noise").exists():
+        (root / "noise").mkdir()
+        (root / "noise" / "hum.flac").write_bytes(encode_flac(noise(0.1)))
+    sections = (
+        "data.augment.speed={factors: [0.8, 0.93, 1.2]}",
+        f"data.augment.noise={{path: {root / 'noise'}, probability: 1.0}}",
+        "data.augment.codec={probability: 0.5}",
+        "data.sources.b={augment: {}}",
+    )
+    return build(settings_for(root, *sections, *sets))
+
+
+def samples_by_use(batches: Sequence[Batch]) -> dict[tuple[str, int], bytes]:
+    """(id, how manieth time) -> audio, without the padding."""
+    found: dict[tuple[str, int], bytes] = {}
+    for batch in batches:
+        for name, row, length in zip(batch.ids, batch.audio, batch.num_samples, strict=True):
+            times = sum(known == name for known, _ in found)
+            found[name, times] = row[:length].tobytes()
+    return found
+
+
+def test_a_batch_holds_exactly_the_samples_it_was_planned_with(root: Path) -> None:
+    planned = augmented(root)
+    steps = itertools.islice(planned.plan.steps(Position(), world_size=2), 30)
+    expected = [planned.plan.num_samples(uses).tolist() for step in steps for uses in step.uses]
+    batches = read_all(planned, START, world_size=2)
+
+    assert [batch.num_samples.tolist() for batch in batches] == expected
+    assert max(batch.audio.size for batch in batches) <= 3 * 16_000
+    recorded = {name: seconds for b in batches for name, seconds in zip(b.ids, b.durations_s, strict=True)}
+    catalog = Catalog.read(root / "catalog.parquet", ids=True)
+    in_catalog = dict(zip(catalog.ids(np.arange(len(catalog))), catalog.durations_s.tolist(), strict=True))
+    assert recorded == pytest.approx({name: in_catalog[name] for name in recorded})
+
+
+def test_a_use_sounds_alike_on_any_number_of_ranks_and_after_a_restart(root: Path) -> None:
+    planned = augmented(root)
+    whole = read_all(planned, START, world_size=1)
+
+    def first_two_windows(batches: Sequence[Batch]) -> Counter[tuple[str, bytes]]:
+        early = [b for b in batches if b.position.epoch == 0 and b.position.window < 2]
+        return Counter((name, audio) for (name, _), audio in samples_by_use(early).items())
+
+    on_one, on_two = (
+        first_two_windows(batches) for batches in (whole, read_all(planned, START, world_size=2))
+    )
+    assert on_one == on_two
+    assert on_one.total() >= 64
+
+    stopped = ResumePoint(position=whole[7].position, world_size=1, steps_taken=7)
+    for one, other in zip(read_all(planned, stopped, world_size=1), whole[7:], strict=True):
+        assert np.array_equal(one.audio, other.audio)
+
+
+def test_each_pass_is_augmented_anew_and_excepted_sources_never(root: Path) -> None:
+    planned = augmented(root, "data.mix.ratios={el-GR: 1}")
+    plain = build(settings_for(root, "data.mix.ratios={el-GR: 1}"))
+    heard = samples_by_use(read_all(planned, START, world_size=1))
+    said = {name: audio for (name, _), audio in samples_by_use(read_all(plain, START, world_size=1)).items()}
+    again = [name for name, times in heard if times == 1]
+    assert any("-a-" in name for name in again)
+    for name, times in heard:
+        if "-b-" in name:
+            assert heard[name, times] == said[name]
+        else:
+            assert heard[name, times] != said[name]
+        if times == 1 and "-a-" in name:
+            assert heard[name, 0] != heard[name, 1]
+
+
+def test_without_augmentation_the_batches_are_what_the_shards_hold(root: Path, planned: PlannedData) -> None:
+    switched_off = build(settings_for(root, "data.augment={}", "data.sources={a: {augment: {}}}"))
+    assert switched_off.plan.digest == planned.plan.digest
+    assert not switched_off.assembler.augmenters
+    for one, other in zip(
+        read_all(switched_off, START, world_size=2), read_all(planned, START, world_size=2), strict=True
+    ):
+        assert np.array_equal(one.audio, other.audio)
+
+
+def test_a_source_may_have_a_prompt_mode_of_its_own(root: Path) -> None:
+    planned = build(settings_for(root, "data.sources.b.prompt_mode=auto"))
+    batches = read_all(planned, START, world_size=1)
+    auto = {
+        source: {
+            slot == TABLE.auto_slot
+            for b in batches
+            for s, slot in zip(b.sources, b.prompt_slots, strict=True)
+            if s == source
+        }
+        for source in "ab"
+    }
+    assert auto == {"a": {False}, "b": {True}}
+
+
+def test_an_unknown_source_is_named(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.sources names 'c'"):
+        build(settings_for(root, "data.sources.c.prompt_mode=auto"))

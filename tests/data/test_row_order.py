@@ -116,7 +116,7 @@ def test_windows_are_as_large_as_asked_and_hold_the_rows_of_their_groups() -> No
     order = order_of(catalog, [[1, 1]])
     groups = catalog.row_groups
     for window in range(12):
-        rows = order.rows(window)
+        rows = order.uses(window).rows
         assert 100 <= len(rows) < 100 + ROW_GROUP_SIZE
         seconds = float(catalog.durations_s[rows].sum(dtype=np.float64))
         assert seconds == pytest.approx(groups.seconds[order.row_groups(window)].sum())
