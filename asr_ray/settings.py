@@ -29,6 +29,18 @@ def _known_locale(tag: str) -> str:
 LocaleTag = Annotated[str, AfterValidator(_known_locale)]
 
 
+def _known_mix_key(name: str) -> str:
+    locale, slash, source = name.partition("/")
+    if slash and not source:
+        raise ValueError(f"{name!r} names no source; write {locale} or {locale}/SOURCE")
+    _known_locale(locale)
+    return name
+
+
+MixKey = Annotated[str, AfterValidator(_known_mix_key)]
+"""A locale, or one source of it: `el-GR`, `el-GR/radio`."""
+
+
 class CorpusSettings(Settings):
     """One corpus to prepare."""
 
@@ -82,16 +94,59 @@ class ReplaySettings(Settings):
     locales: list[LocaleTag] = Field(min_length=1)
 
 
+class MixChange(Settings):
+    """What is different from a step on; what is null is as in the mix above the schedule."""
+
+    from_step: int = Field(ge=0)
+    """Optimizer update; the change holds from the first window that begins at or after it."""
+    ratios: dict[MixKey, PositiveFloat] | None = None
+    """Takes the place of `alpha`, as does `alpha` of `ratios`: a change names one of them at most."""
+    alpha: Share | None = None
+    source_alpha: Share | None = None
+    replay: ReplaySettings | None = None
+    max_passes: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.ratios is not None and self.alpha is not None:
+            raise ValueError(f"from_step {self.from_step}: gives ratios and alpha; choose one")
+        if self.model_dump(exclude={"from_step"}, exclude_none=True) == {} and self.from_step > 0:
+            raise ValueError(f"from_step {self.from_step}: changes nothing; give ratios, alpha or replay")
+        return self
+
+
 class MixSettings(Settings):
     """Target shares, in seconds of audio."""
 
-    ratios: dict[LocaleTag, PositiveFloat] | None = None
-    """Explicit weights by locale; null takes hours to the power of `alpha`."""
-    alpha: float = Field(0.5, ge=0.0, le=1.0)
+    ratios: dict[MixKey, PositiveFloat] | None = None
+    """Explicit parts by locale or locale/source; null takes hours to the power of `alpha`."""
+    alpha: Share = 0.5
     """0 gives every locale the same share, 1 its natural one."""
+    source_alpha: Share | None = None
+    """The same for the sources inside one locale; null is as `alpha`, and 1 under `ratios`."""
     replay: ReplaySettings | None = None
     max_passes: PositiveFloat | None = None
     """Largest number of times a corpus may be repeated over the whole run."""
+    schedule: list[MixChange] = []
+    """Changes of the mix during the run, in the order of their steps."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        steps = [change.from_step for change in self.schedule]
+        if steps != sorted(set(steps)):
+            raise ValueError(f"schedule: from_step must rise from entry to entry, got {steps}")
+        return self
+
+    def stages(self) -> list[tuple[int, MixSettings]]:
+        """(first optimizer update, mix without schedule) of each part of the run; the first from 0 on."""
+        stages = {0: self.model_copy(update={"schedule": []})}
+        for change in self.schedule:
+            update = change.model_dump(exclude={"from_step"}, exclude_none=True)
+            # Validated again so that nested sections are settings and not what was dumped.
+            ratios = None if change.alpha is not None else self.ratios
+            tree = self.model_dump(exclude={"schedule"}) | {"ratios": ratios} | update
+            stages[change.from_step] = MixSettings.model_validate(tree)
+        return sorted(stages.items())
 
 
 class CostSettings(Settings):
@@ -250,10 +305,21 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _replay_is_not_target(self) -> Self:
-        replay = self.data.mix.replay
-        both = set(replay.locales) & set(self.validation.targets) if replay else set()
-        if both:
-            raise ValueError(f"data.mix.replay.locales: {', '.join(sorted(both))} is a target of this run")
+        for _, mix in self.data.mix.stages():
+            both = set(mix.replay.locales) & set(self.validation.targets) if mix.replay else set()
+            if both:
+                raise ValueError(
+                    f"data.mix.replay.locales: {', '.join(sorted(both))} is a target of this run"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_is_reached(self) -> Self:
+        last = max((change.from_step for change in self.data.mix.schedule), default=0)
+        if last >= self.max_steps:
+            raise ValueError(
+                f"data.mix.schedule: from_step {last} is never reached, max_steps is {self.max_steps}"
+            )
         return self
 
 

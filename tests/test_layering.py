@@ -37,7 +37,17 @@ MAY_IMPORT_RAY = {
 LIGHT = ("torch", "nemo", "ray", "numba", "transformers", "lhotse", "pandas", "matplotlib")
 """What neither the core nor anything that decides on metadata may import, not even late."""
 
-ABOUT_DATA = ("mix", "plan", "plan_summary", "batching", "catalog", "row_order", "speed", "planned")
+ABOUT_DATA = (
+    "mix",
+    "plan",
+    "plan_checks",
+    "plan_summary",
+    "batching",
+    "catalog",
+    "row_order",
+    "speed",
+    "planned",
+)
 
 DECIDING = (
     *(f"data/{name}.py" for name in ABOUT_DATA),

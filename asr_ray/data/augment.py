@@ -82,7 +82,7 @@ class Augmenter:
             speed: factor that the plan decided on.
         """
         numbers = _Numbers(*uniforms(len(_Numbers._fields), seed=key).tolist())
-        original: Samples = samples.astype(np.float32) / 32768
+        original: Samples = samples.astype(np.float32) / np.float32(32768)
         changed = at_speed(original, factor=speed) if speed != 1 else original
         changed = self._recorded(changed, numbers)
         changed = self._transmitted(changed, numbers)

@@ -67,6 +67,10 @@ class RowOrder:
         rows = np.concatenate([groups.rows[groups.starts[g] : groups.starts[g + 1]] for g in picked])
         return Uses(rows, np.repeat(np.array(passes), [self._utterances[g] for g in picked]))
 
+    def seconds_before(self, window: int) -> float:
+        """Seconds of audio, as recorded, in all windows before one."""
+        return sum(self._seconds[group] for group in self._picked[: self._span(window).start])
+
     def _span(self, window: int) -> slice:
         while len(self._ends) <= window:
             next(self._growth)

@@ -52,7 +52,7 @@ def uniforms(size: int, *, seed: int) -> npt.NDArray[np.float64]:
 
 def _unit(bits: UInt64s) -> npt.NDArray[np.float64]:
     # 53 bits are what a float64 holds; more could round up to 1.
-    return (bits >> np.uint64(11)) * 2.0**-53
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _scrambled(state: UInt64s) -> UInt64s:

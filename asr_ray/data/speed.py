@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from asr_ray.data.batch_cost import Floats
 from asr_ray.data.mix import Key
@@ -118,7 +119,7 @@ class Speeds:
         return np.array([self.by_key[key].slowest if key in self.by_key else 1.0 for key in keys])
 
 
-def num_samples(durations_s: Floats) -> Int64s:
+def num_samples(durations_s: npt.ArrayLike) -> Int64s:
     """Samples of utterances as the catalog has them, exactly.
 
     A catalog keeps float32, whose rounding stays below half a sample up to 2**23 samples (8.7 minutes).
@@ -131,3 +132,9 @@ def played_samples(samples: Int64s, speeds: Floats) -> Int64s:
     """Samples that are left of `samples` at some speed, at least one; arrays [N]."""
     played: Int64s = np.maximum(np.rint(samples / speeds), 1).astype(np.int64)
     return played
+
+
+def played_s(recorded_s: npt.ArrayLike, speeds: Floats) -> Floats:
+    """Seconds at some speeds; what is not changed keeps its number to the last bit."""
+    recorded = np.asarray(recorded_s, dtype=np.float64)
+    return np.where(speeds == 1, recorded, played_samples(num_samples(recorded), speeds) / SAMPLE_RATE)

@@ -6,6 +6,7 @@ import itertools
 import pickle
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ from asr_ray.config import load
 from asr_ray.data.audio import encode_flac
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.plan import PlannedStep
-from asr_ray.data.planned import PlannedData, ResumePoint
+from asr_ray.data.planned import PlannedData, ResumePoint, mix_schedule
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
 from asr_ray.records import Batch, Position, PromptTable, Tokenizer
-from asr_ray.settings import TrainSettings
+from asr_ray.settings import MixSettings, TrainSettings
 from asr_ray.testing.fakes import FakeTokenizer
 from asr_ray.testing.noise import noise
 from asr_ray.testing.prepared import write_prepared
@@ -279,3 +280,105 @@ def test_a_source_may_have_a_prompt_mode_of_its_own(root: Path) -> None:
 def test_an_unknown_source_is_named(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.sources names 'c'"):
         build(settings_for(root, "data.sources.c.prompt_mode=auto"))
+
+
+SCHEDULE = (
+    "data.mix.ratios={el-GR: 1}",
+    "data.mix.schedule=[{from_step: 8, alpha: 0.0}, {from_step: 20, ratios: {bg-BG/a: 1, el-GR: 1}}]",
+)
+
+
+def resumed_at(batch: Batch, planned: PlannedData, *, world_size: int, steps_taken: int) -> ResumePoint:
+    """As a checkpoint that was committed before the step of `batch` would say."""
+    return ResumePoint(
+        position=batch.position, world_size=world_size, steps_taken=steps_taken, mixes=planned.mixes_by_name
+    )
+
+
+def read_on(planned: PlannedData, start: ResumePoint, *, world_size: int) -> list[Batch]:
+    return read_all(pickle.loads(pickle.dumps(planned.continuing(start))), start, world_size=world_size)
+
+
+def marks(batches: Sequence[Batch]) -> tuple[tuple[int, str], ...]:
+    return batches[-1].position.mixes
+
+
+@pytest.mark.parametrize("taken", [1, 9, 13, 22, 29])
+def test_a_run_under_a_schedule_is_resumed_exactly(root: Path, taken: int) -> None:
+    planned = build(settings_for(root, *SCHEDULE))
+    whole = read_all(planned, START, world_size=1)
+    assert [name for _, name in marks(whole)] == [mix.name for mix in planned.plan.schedule]
+
+    rest = read_on(planned, resumed_at(whole[taken], planned, world_size=1, steps_taken=taken), world_size=1)
+
+    assert of_batches(rest) == of_batches(whole[taken:])
+    assert marks(rest) == marks(whole)
+
+
+def test_the_schedule_counts_updates(root: Path) -> None:
+    sets = ("optim.accumulate=3", "max_steps=30")
+    planned = build(settings_for(root, *SCHEDULE, *sets))
+    assert [mix.from_step for mix in planned.plan.schedule] == [0, 24, 60]
+    assert [step for step, _ in planned.mixes] == [0, 8, 20]
+
+
+def test_the_mix_of_a_run_may_be_changed_while_it_stands(root: Path) -> None:
+    before = build(settings_for(root, "data.mix.ratios={el-GR: 1}"))
+    stopped = resumed_at(read_all(before, START, world_size=1)[3], before, world_size=1, steps_taken=3)
+    after = build(settings_for(root, "data.mix.ratios={bg-BG: 1}"))
+    assert after.plan.place_digest == before.plan.place_digest
+
+    rest = read_on(after, stopped, world_size=1)
+
+    old_window = [batch for batch in rest if len(batch.position.mixes) == 1]
+    unchanged = read_all(before, stopped, world_size=1)
+    assert of_batches(old_window) == of_batches(unchanged[: len(old_window)])
+    assert {tag for batch in old_window for tag in batch.locales} == {"el-GR"}
+    new_windows = rest[len(old_window) :]
+    assert new_windows
+    assert {tag for batch in new_windows for tag in batch.locales} == {"bg-BG"}
+    # And once more, from inside the new mix, with what the checkpoint has gathered by then.
+    known = before.mixes_by_name | after.mixes_by_name
+    again = replace(resumed_at(rest[-1], after, world_size=1, steps_taken=29), mixes=known)
+    assert of_batches(read_on(after, again, world_size=1)) == of_batches(rest[-1:])
+
+
+def test_a_mix_that_nobody_remembers_is_refused(root: Path) -> None:
+    planned = build(settings_for(root))
+    batch = read_all(planned, START, world_size=1)[3]
+    lost = ResumePoint(position=batch.position, world_size=1, steps_taken=3)
+    assert of_batches(read_on(planned, lost, world_size=1))[0] == of_batches([batch])[0]
+    with pytest.raises(DataError, match="of which nothing is known"):
+        build(settings_for(root, "data.mix.alpha=0.9")).continuing(lost)
+
+
+def test_the_cap_holds_over_the_mixes_of_a_schedule() -> None:
+    """100 h of training in two halves: what the first gives of a source is missing in the second."""
+    hour = 3600.0
+    seconds = {("el-GR", "a"): 30 * hour, ("bg-BG", "a"): 10 * hour, ("en-US", "a"): 500 * hour}
+    mix = MixSettings.model_validate(
+        {
+            "alpha": 0.0,
+            "max_passes": 2,
+            "schedule": [{"from_step": 50, "ratios": {"bg-BG": 1, "el-GR": 1, "en-US": 1}}],
+        }
+    )
+    stages = mix_schedule(mix, seconds, num_steps=100, budget_s=100 * hour)
+    assert [step for step, _ in stages] == [0, 50]
+    given = {key: sum(mix.shares[key] * 50 * hour for _, mix in stages) for key in seconds}
+    assert given[("bg-BG", "a")] == pytest.approx(20 * hour)
+    assert sum(given.values()) == pytest.approx(100 * hour)
+    assert stages[0][1].shares[("bg-BG", "a")] == pytest.approx(1 / 3)
+    assert stages[1][1].shares[("bg-BG", "a")] == pytest.approx(20 / 50 - 1 / 3)
+
+
+def test_alpha_of_sources_reaches_the_mix() -> None:
+    seconds = {("el-GR", "a"): 9.0, ("el-GR", "b"): 1.0}
+    for tree, expected in (
+        ({"alpha": 0.0}, 0.5),
+        ({"alpha": 0.0, "source_alpha": 1.0}, 0.9),
+        ({"ratios": {"el-GR": 1}}, 0.9),
+        ({"ratios": {"el-GR": 1}, "source_alpha": 0.5}, 0.75),
+    ):
+        ((_, mix),) = mix_schedule(MixSettings.model_validate(tree), seconds, num_steps=1, budget_s=1.0)
+        assert mix.shares[("el-GR", "a")] == pytest.approx(expected)
