@@ -212,3 +212,4 @@ class Position:
     window: int = 0
     step: int = 0
     earlier: tuple[tuple[int, int], ...] = field(default=())
+    mixes: tuple[tuple[int, str], ...] = field(default=(), compare=False)

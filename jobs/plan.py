@@ -8,7 +8,6 @@ Reads the catalog and the tokenizer only; takes the configuration of jobs/train.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from _cli import Job, run_job
@@ -18,36 +17,35 @@ from asr_ray.settings import TrainSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asr_ray.data.plan import PlanSummary
+    from asr_ray.data.plan_summary import PlanSummary
 
 
 def act(job: Job[TrainSettings]) -> None:
     """Walk through the plan on metadata and show its sums."""
-    from asr_ray.data.plan import plan_summary
+    from asr_ray.data.plan_summary import plan_summary, plan_warnings, summary_tree
     from asr_ray.train.setup import planned_data
 
     settings = job.settings
     planned = planned_data(settings)
     summary = plan_summary(planned.plan, steps=planned.num_steps, world_size=settings.resources.num_workers)
-    tree = asdict(summary) | {
-        name: {"/".join(key): value for key, value in getattr(summary, name).items()}
-        for name in ("seconds", "passes")
-    }
-    job.show(tree, human=lambda console: draw(console, summary, job=job))
+    warnings = [warning.detail for _, mix in planned.mixes for warning in mix.warnings]
+    warnings += plan_warnings(planned.plan, summary=summary)
+    tree = summary_tree(summary) | {"warnings": warnings}
+    job.show(tree, human=lambda console: draw(console, summary, warnings=warnings, job=job))
 
 
-def draw(console: Console, summary: PlanSummary, *, job: Job[TrainSettings]) -> None:
-    """Draw the table of sources and the figures of the batches."""
+def draw(console: Console, summary: PlanSummary, *, warnings: list[str], job: Job[TrainSettings]) -> None:
+    """Draw the sources with their shares under each mix, the figures of the batches, the warnings."""
     from rich.table import Table
 
     settings = job.settings
     table = Table(title=f"{summary.steps:,} steps on {settings.resources.num_workers} ranks")
-    for column in ("locale", "source", "hours", "share", "passes"):
+    shares = [f"from step {span.first_step:,}" for span in summary.mixes][1:]
+    for column in ("locale", "source", "hours", "passes", "share", *shares):
         table.add_column(column, justify="left" if column in ("locale", "source") else "right")
-    total_s = sum(summary.seconds.values())
     for key, seconds in summary.seconds.items():
-        hours, share = f"{seconds / 3600:,.2f}", f"{seconds / total_s:.1%}"
-        table.add_row(*key, hours, share, f"{summary.passes[key]:.2f}")
+        spans = [f"{span.seconds[key] / sum(span.seconds.values()):.1%}" for span in summary.mixes]
+        table.add_row(*key, f"{seconds / 3600:,.2f}", f"{summary.passes[key]:.2f}", *spans)
     console.print(table)
     console.print(
         f"audio padding {summary.audio_padding:.1%}, lattice padding {summary.lattice_padding:.1%}, "
@@ -56,6 +54,8 @@ def draw(console: Console, summary: PlanSummary, *, job: Job[TrainSettings]) -> 
     console.print(
         f"largest batch {summary.largest_batch.padded_s:.0f} s, {summary.largest_batch.utterances} utterances"
     )
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow")
     console.print(
         f"first checkpoint at step {settings.checkpoint.every_steps}, "
         f"first validation of tuned weights at {settings.validation.every_steps}"

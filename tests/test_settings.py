@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+import yaml
 
-from asr_ray.config import Settings, load
+from asr_ray.config import Settings, dump, load
 from asr_ray.errors import ConfigError
 from asr_ray.settings import (
     DemoSettings,
     EvaluateSettings,
+    MixSettings,
     PrepareSettings,
     TrainSettings,
 )
@@ -47,6 +49,24 @@ def test_what_must_be_given_is_enough(schema: type[Settings], sets: Sequence[str
         (["optim.warmup_steps=100", "max_steps=100"], "optim.warmup_steps 100 must be below max_steps 100"),
         (["validation.guards=[en-US, el-GR]"], "el-GR is a target and a guard"),
         (["data.mix.replay={locales: [en-US, el-GR]}"], "data.mix.replay.locales: el-GR is a target"),
+        (
+            ["data.mix.schedule=[{from_step: 9, replay: {locales: [el-GR]}}]"],
+            "data.mix.replay.locales: el-GR is a target",
+        ),
+        (
+            ["data.mix.schedule=[{from_step: 9, alpha: 0}, {from_step: 9, alpha: 1}]"],
+            "from_step must rise from entry to entry, got [9, 9]",
+        ),
+        (["data.mix.schedule=[{from_step: 9}]"], "from_step 9: changes nothing"),
+        (
+            ["data.mix.schedule=[{from_step: 9, alpha: 0, ratios: {el-GR: 1}}]"],
+            "from_step 9: gives ratios and alpha",
+        ),
+        (
+            ["max_steps=200", "data.mix.schedule=[{from_step: 200, alpha: 0}]"],
+            "from_step 200 is never reached, max_steps is 200",
+        ),
+        (["data.mix.ratios={el-GR/: 1}"], "'el-GR/' names no source"),
     ],
 )
 def test_rules_between_fields(sets: list[str], says: str) -> None:
@@ -72,6 +92,7 @@ def test_the_edges_of_the_rules_are_allowed(sets: list[str]) -> None:
         (TrainSettings, [*TRAIN, "validation.targets=[el-GK]"], "validation.targets.0"),
         (TrainSettings, [*TRAIN, "validation.guards=[en-US, el-GK]"], "validation.guards.1"),
         (TrainSettings, [*TRAIN, "data.mix.ratios={el-GK: 1}"], "data.mix.ratios"),
+        (TrainSettings, [*TRAIN, "data.mix.ratios={el-GK/radio: 1}"], "data.mix.ratios"),
         (TrainSettings, [*TRAIN, "data.mix.replay.locales=[el-GK]"], "data.mix.replay.locales.0"),
         (EvaluateSettings, [*EVALUATE, "locales=[el-GK]"], "locales.0"),
         (PrepareSettings, ["out=o", "corpora=[{path: m, source: s, locale: el-GK}]"], "corpora.0.locale"),
@@ -99,6 +120,13 @@ def test_the_prompt_for_any_language_is_no_locale() -> None:
         "data.mix.replay={share: 1.1, locales: [en-US]}",
         "data.mix.replay={locales: []}",
         "data.batch_s=0",
+        "data.augment.speed={factors: []}",
+        "data.augment.speed={factors: [0.1]}",
+        "data.augment.noise={path: n, snr_db: [30, 5]}",
+        "data.augment.noise={probability: 0.5}",
+        "data.augment.codec={codecs: [amr]}",
+        "data.augment.codec.compression=[0.5, 1.0]",
+        "data.sources={radio: {prompt_mode: language}}",
         "data.prompt_mode=language",
         "model.auxiliary_ctc_weight=-0.1",
         "optim.betas=[0.9]",
@@ -118,3 +146,38 @@ def test_values_out_of_range_are_refused_by_their_key(assignment: str) -> None:
 
 def test_a_mistyped_key_of_a_corpus_is_refused() -> None:
     assert "corpora.0.pth" in refused(PrepareSettings, "out=o", "corpora=[{path: m, source: s, pth: x}]")
+
+
+def test_an_entry_of_the_schedule_says_what_differs_from_the_mix_above_it() -> None:
+    mix = MixSettings.model_validate(
+        {
+            "ratios": {"el-GR": 1},
+            "max_passes": 4,
+            "schedule": [
+                {"from_step": 10, "alpha": 0.3},
+                {"from_step": 20, "replay": {"share": 0.2, "locales": ["en-US"]}},
+                {"from_step": 30, "ratios": {"el-GR/radio": 2}, "max_passes": 8},
+            ],
+        }
+    )
+    stages = dict(mix.stages())
+    assert list(stages) == [0, 10, 20, 30]
+    assert all(not stage.schedule for stage in stages.values())
+    assert stages[0] == mix.model_copy(update={"schedule": []})
+    assert (stages[10].ratios, stages[10].alpha, stages[10].max_passes) == (None, 0.3, 4)
+    assert (stages[20].ratios, stages[20].alpha) == ({"el-GR": 1}, 0.5)
+    assert stages[20].replay is not None
+    assert stages[20].replay.locales == ["en-US"]
+    assert (stages[30].ratios, stages[30].max_passes, stages[30].replay) == ({"el-GR/radio": 2}, 8, None)
+
+
+def test_an_entry_from_the_first_step_on_takes_the_place_of_the_mix() -> None:
+    mix = MixSettings.model_validate({"schedule": [{"from_step": 0, "alpha": 0.3}]})
+    assert [(step, stage.alpha) for step, stage in mix.stages()] == [(0, 0.3)]
+
+
+def test_a_written_schedule_is_read_back_as_it_was() -> None:
+    sets = ["data.mix.ratios={el-GR: 1}", "data.mix.schedule=[{from_step: 9, alpha: 0.2}]"]
+    settings = load(None, schema=TrainSettings, sets=[*TRAIN, *sets]).settings
+    again = TrainSettings.model_validate(yaml.safe_load(dump(settings)))
+    assert again.data.mix.stages() == settings.data.mix.stages()

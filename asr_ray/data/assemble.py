@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from asr_ray.data.audio import decode_pcm16
+from asr_ray.data.augment import Augmenter
+from asr_ray.data.speed import Draws
 from asr_ray.errors import DataError
 from asr_ray.prompts import choose_slot
 from asr_ray.records import Batch, Position, PromptMode, PromptTable, Tokenizer, Utterance
@@ -17,13 +19,15 @@ from asr_ray.records import Batch, Position, PromptMode, PromptTable, Tokenizer,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembler:
-    """Decodes, tokenises, chooses prompts and pads.
+    """Decodes, augments, tokenises, chooses prompts and pads.
 
     Attributes:
-        prompt_mode: for utterances that do not carry one.
+        prompt_mode: for utterances that do not carry one and whose source has none.
         auto_share: share of `auto` under `unified`.
         append_tags: write ` <el-GR>` after each transcript.
         seed: with epoch and id, decides the prompt of `unified`.
+        prompt_modes: of sources that have one of their own.
+        augmenters: by source; the audio of any other source stays as it is.
     """
 
     tokenizer: Tokenizer
@@ -32,9 +36,21 @@ class Assembler:
     auto_share: float
     append_tags: bool
     seed: int
+    prompt_modes: Mapping[str, PromptMode] = field(default_factory=dict)
+    augmenters: Mapping[str, Augmenter] = field(default_factory=dict)
 
-    def assemble(self, utterances: Sequence[Utterance], *, position: Position, after: Position) -> Batch:
+    def assemble(
+        self,
+        utterances: Sequence[Utterance],
+        *,
+        position: Position,
+        after: Position,
+        draws: Draws | None = None,
+    ) -> Batch:
         """Return the batch of `utterances`, in their order.
+
+        Args:
+            draws: what decides the augmentation of each; None leaves all as they are.
 
         Raises:
             DataError: there is no utterance, or one cannot be decoded.
@@ -43,7 +59,7 @@ class Assembler:
             raise DataError(
                 f"step at {position} has an empty batch", fix="report this plan: it should not exist"
             )
-        signals = [_decode(utterance) for utterance in utterances]
+        signals = self._signals(utterances, draws=draws)
         tokens = [self.tokenizer.encode(self._text(utterance)) for utterance in utterances]
         num_samples = np.array([len(signal) for signal in signals], dtype=np.int64)
         num_tokens = np.array([len(ids) for ids in tokens], dtype=np.int64)
@@ -66,6 +82,21 @@ class Assembler:
             next_position=after,
         )
 
+    def _signals(
+        self, utterances: Sequence[Utterance], *, draws: Draws | None
+    ) -> list[npt.NDArray[np.int16]]:
+        signals = [_decode(utterance) for utterance in utterances]
+        if draws is None:
+            return signals
+        return [
+            self.augmenters[utterance.source].apply(signal, key=key, speed=speed)
+            if utterance.source in self.augmenters
+            else signal
+            for utterance, signal, key, speed in zip(
+                utterances, signals, draws.keys.tolist(), draws.speeds.tolist(), strict=True
+            )
+        ]
+
     def _text(self, utterance: Utterance) -> str:
         return f"{utterance.text} <{utterance.locale}>" if self.append_tags else utterance.text
 
@@ -73,7 +104,7 @@ class Assembler:
         return choose_slot(
             utterance.id,
             locale=utterance.locale,
-            mode=utterance.prompt_mode or self.prompt_mode,
+            mode=utterance.prompt_mode or self.prompt_modes.get(utterance.source, self.prompt_mode),
             auto_share=self.auto_share,
             seed=self.seed,
             epoch=epoch,

@@ -55,6 +55,7 @@ class Pace(ExecutionCallback):
 
 def planned_dataset(planned: PlannedData, start: ResumePoint, *, world_size: int) -> ray.data.Dataset:
     """Return the lazy dataset of all batches still to train on: one row and one block each."""
+    planned = planned.continuing(start)
     context = ray.data.DataContext.get_current()
     # Any bound would do that is below one batch: then no two batches share a block.
     context.target_max_block_size = 1
@@ -156,4 +157,5 @@ def decode_position(text: str) -> Position:
     """Read what `encode_position` wrote."""
     fields = json.loads(text)
     earlier = tuple((ranks, steps) for ranks, steps in fields.pop("earlier"))
-    return Position(**fields, earlier=earlier)
+    mixes = tuple((window, name) for window, name in fields.pop("mixes"))
+    return Position(**fields, earlier=earlier, mixes=mixes)

@@ -12,7 +12,9 @@ Everything here is arithmetic on a small table; nothing is read and nothing is r
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,9 +32,16 @@ _EPSILON = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratios:
-    """Parts by locale, written by hand: `{"el-GR": 3, "bg-BG": 1}`; inside a locale by seconds."""
+    """Parts written by hand: `{"el-GR": 3, "bg-BG/radio": 1}`.
 
-    by_locale: Mapping[str, float]
+    Attributes:
+        parts: by locale or by locale/source. The part of a locale is for those of its sources that are
+            not named themselves.
+        source_alpha: exponent over the hours of the sources that share the part of a locale.
+    """
+
+    parts: Mapping[str, float]
+    source_alpha: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +73,16 @@ class Replay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepetitionCap:
-    """Upper limit of passes over one key within `budget_s` seconds of training (UniMax, arXiv 2304.09151)."""
+    """Upper limit of passes over one key (UniMax, arXiv 2304.09151).
+
+    Attributes:
+        budget_s: seconds of training that the mix is for.
+        used_s: seconds that mixes before it read of each key; they count towards the limit.
+    """
 
     max_passes: float
     budget_s: float
+    used_s: Mapping[Key, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +112,12 @@ class MixWarning:
     key: Key | None = None
 
 
+def mix_name(shares: Mapping[Key, float]) -> str:
+    """A short name that equal shares share; what the last bits of a float64 say does not count."""
+    text = json.dumps([(*key, f"{share:.9f}") for key, share in sorted(shares.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
     """Target share of seconds for each key (sum 1, zeros kept), and what to tell the user about it."""
@@ -118,7 +139,7 @@ def mix_shares(seconds_by_key: Mapping[Key, float], *, policy: MixPolicy) -> Mix
     keys = sorted(key for key, seconds in seconds_by_key.items() if seconds > 0)
     if not keys:
         raise ConfigError("a mix needs audio and the table of hours is empty", fix="prepare a corpus first")
-    _check(policy, locales={locale for locale, _ in keys})
+    _check(policy, keys=keys)
     seconds = np.array([seconds_by_key[key] for key in keys], dtype=np.float64)
     is_replay = np.array([policy.replay is not None and key[0] in policy.replay.locales for key in keys])
     shares = _uncapped_shares(keys, seconds, is_replay=is_replay, policy=policy)
@@ -130,27 +151,48 @@ def mix_shares(seconds_by_key: Mapping[Key, float], *, policy: MixPolicy) -> Mix
     return Mix(shares=by_key, warnings=tuple(warnings))
 
 
-def _check(policy: MixPolicy, *, locales: set[str]) -> None:
-    named: list[str] = []
+def _check(policy: MixPolicy, *, keys: list[Key]) -> None:
+    locales = {locale for locale, _ in keys}
     match policy.targets:
-        case Ratios(by_locale=ratios):
-            named += ratios
-            if any(not 0 <= ratio < float("inf") for ratio in ratios.values()):
-                raise ConfigError(f"mix ratios must be finite and not negative: {dict(ratios)}")
+        case Ratios(parts=parts, source_alpha=source_alpha):
+            _check_named(parts, known=locales | {"/".join(key) for key in keys})
+            _check_parts(parts, keys=keys, replay=policy.replay)
+            _check_range("source_alpha", source_alpha, low=0, high=2)
         case Temperature(locale_alpha=locale_alpha, source_alpha=source_alpha):
             _check_range("locale_alpha", locale_alpha, low=0, high=2)
             _check_range("source_alpha", source_alpha, low=0, high=2)
     if policy.replay is not None:
-        named += policy.replay.locales
+        _check_named(policy.replay.locales, known=locales)
         _check_range("replay share", policy.replay.share, low=0, high=1)
         _check_range("replay alpha", policy.replay.alpha, low=0, high=2)
     if policy.cap is not None and not (policy.cap.max_passes > 0 and policy.cap.budget_s > 0):
         raise ConfigError(f"a repetition cap needs positive passes and seconds, got {policy.cap}")
-    if missing := sorted(set(named) - locales):
+
+
+def _check_parts(parts: Mapping[str, float], *, keys: list[Key], replay: Replay | None) -> None:
+    if replay is not None and (
+        both := sorted(name for name in parts if name.partition("/")[0] in replay.locales)
+    ):
+        raise ConfigError(
+            f"mix ratios name {', '.join(both)}, which the replay share is for",
+            fix="take it out of one of them",
+        )
+    if any(not 0 <= part < float("inf") for part in parts.values()):
+        raise ConfigError(f"mix ratios must be finite and not negative: {dict(parts)}")
+    shared = {locale for locale, source in keys if f"{locale}/{source}" not in parts}
+    if empty := sorted(name for name in parts if "/" not in name and name not in shared):
+        raise ConfigError(
+            f"mix ratios name {empty[0]} and every one of its sources, so its part has no audio",
+            fix=f"take {empty[0]} out of the ratios, or one of its sources",
+        )
+
+
+def _check_named(names: Iterable[str], *, known: set[str]) -> None:
+    if missing := sorted(set(names) - known):
         raise ConfigError(
             f"the mix names {', '.join(missing)}, but no audio of it is prepared (there is: "
-            f"{', '.join(sorted(locales))})",
-            fix="prepare a corpus of that locale or take it out of the mix",
+            f"{', '.join(sorted(known))})",
+            fix="prepare a corpus of it or take it out of the mix",
         )
 
 
@@ -164,9 +206,8 @@ def _uncapped_shares(
 ) -> Floats:
     """Targets by their rule, replay locales by hours, joined by the replay share; float64 [keys]."""
     match policy.targets:
-        case Ratios(by_locale=ratios):
-            named = np.array([ratios.get(locale, 0.0) for locale, _ in keys])
-            targets = named * _within_locale(keys, seconds, alpha=1.0)
+        case Ratios():
+            targets = _by_parts(keys, seconds, ratios=policy.targets)
         case Temperature(locale_alpha=locale_alpha, source_alpha=source_alpha):
             targets = _by_hours(keys, seconds, locale_alpha=locale_alpha, source_alpha=source_alpha)
     targets = np.where(is_replay, 0.0, targets)
@@ -182,6 +223,16 @@ def _uncapped_shares(
     )
     share = policy.replay.share
     return (1 - share) * _normalised(targets) + share * _normalised(replay)
+
+
+def _by_parts(keys: list[Key], seconds: Floats, *, ratios: Ratios) -> Floats:
+    own = np.array([ratios.parts.get("/".join(key), np.nan) for key in keys])
+    unnamed = np.isnan(own)
+    weights = np.where(unnamed, (seconds / 3600) ** ratios.source_alpha, 0.0)
+    totals = _locale_totals(keys, weights)
+    of_locale = np.array([ratios.parts.get(locale, 0.0) for locale, _ in keys])
+    shared = of_locale * np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0)
+    return np.where(unnamed, shared, own)
 
 
 def _by_hours(keys: list[Key], seconds: Floats, *, locale_alpha: float, source_alpha: float) -> Floats:
@@ -228,40 +279,35 @@ def _capped(
     cap: RepetitionCap,
 ) -> tuple[Floats, list[MixWarning]]:
     """Shares under the cap. Surplus goes to the same side (targets or replay) first, then to the other."""
-    limits = np.where(shares > 0, seconds * cap.max_passes / cap.budget_s, 0.0)
+    used_s = np.array([cap.used_s.get(key, 0.0) for key in keys])
+    room_s = np.maximum(seconds * cap.max_passes - used_s, 0.0)
+    limits = np.where(shares > 0, room_s / cap.budget_s, 0.0)
     capped = np.zeros_like(shares)
     for side in (is_replay, ~is_replay):
         capped[side] = _poured(shares[side], limits[side], total=float(shares[side].sum()))
-    warnings = _cap_warnings(keys, shares, limits, seconds=seconds, cap=cap)
+    asked = (shares * cap.budget_s + used_s) / seconds
+    warnings = [
+        _cap_warning(keys[i], asked[i], cap) for i in np.flatnonzero(shares > limits * (1 + _EPSILON))
+    ]
     left = 1.0 - float(capped.sum())
     if left <= _EPSILON * len(keys):
         return capped, warnings
     if limits.sum() < 1:
-        passes = cap.budget_s / seconds[shares > 0].sum()
+        hours = np.where(shares > 0, seconds, 0.0)
+        passes = (cap.budget_s + used_s[shares > 0].sum()) / hours.sum()
         detail = (
             f"{cap.budget_s / 3600:.1f} h of training need more than {cap.max_passes:g} passes over every "
-            f"source; shares follow the hours and each is read {passes:.1f} times"
+            f"source; shares follow the hours and each is read about {passes:.1f} times"
         )
-        return _normalised(limits), [*warnings, MixWarning(concern=MixConcern.ALL_CAPPED, detail=detail)]
+        return _normalised(hours), [*warnings, MixWarning(concern=MixConcern.ALL_CAPPED, detail=detail)]
     capped += _poured(shares, limits - capped, total=left)
     detail = f"the cap moved {left:.1%} of the seconds between targets and replay"
     return _normalised(capped), [*warnings, MixWarning(concern=MixConcern.REPLAY_MOVED, detail=detail)]
 
 
-def _cap_warnings(
-    keys: list[Key], shares: Floats, limits: Floats, *, seconds: Floats, cap: RepetitionCap
-) -> list[MixWarning]:
-    return [
-        MixWarning(
-            concern=MixConcern.CAPPED,
-            key=keys[i],
-            detail=(
-                f"{'/'.join(keys[i])} would be read {shares[i] * cap.budget_s / seconds[i]:.1f} times; "
-                f"capped at {cap.max_passes:g}"
-            ),
-        )
-        for i in np.flatnonzero(shares > limits * (1 + _EPSILON))
-    ]
+def _cap_warning(key: Key, passes: float, cap: RepetitionCap) -> MixWarning:
+    detail = f"{'/'.join(key)} would be read {passes:.1f} times; capped at {cap.max_passes:g}"
+    return MixWarning(concern=MixConcern.CAPPED, key=key, detail=detail)
 
 
 def _poured(weights: Floats, limits: Floats, *, total: float) -> Floats:

@@ -19,6 +19,7 @@ import numpy as np
 from asr_ray.data.catalog import Catalog, RowGroups
 from asr_ray.data.mix import Key
 from asr_ray.data.shuffle import Int64s, permutation, seed_from
+from asr_ray.data.speed import Uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +52,29 @@ class RowOrder:
             for i, key in enumerate(catalog.keys)
         }
         self._picked: list[int] = []
+        self._passes: list[int] = []
         self._ends: list[int] = []
         self._growth = self._windows(stages, window_utterances)
 
     def row_groups(self, window: int) -> list[int]:
         """Indices of the row groups of one window (counted over all epochs), in reading order."""
+        return self._picked[self._span(window)]
+
+    def uses(self, window: int) -> Uses:
+        """The utterances of one window, row group by row group."""
+        groups = self._groups
+        picked, passes = self.row_groups(window), self._passes[self._span(window)]
+        rows = np.concatenate([groups.rows[groups.starts[g] : groups.starts[g + 1]] for g in picked])
+        return Uses(rows, np.repeat(np.array(passes), [self._utterances[g] for g in picked]))
+
+    def seconds_before(self, window: int) -> float:
+        """Seconds of audio, as recorded, in all windows before one."""
+        return sum(self._seconds[group] for group in self._picked[: self._span(window).start])
+
+    def _span(self, window: int) -> slice:
         while len(self._ends) <= window:
             next(self._growth)
-        start = self._ends[window - 1] if window else 0
-        return self._picked[start : self._ends[window]]
-
-    def rows(self, window: int) -> Int64s:
-        """Catalog row indices of one window."""
-        groups = self._groups
-        return np.concatenate(
-            [groups.rows[groups.starts[g] : groups.starts[g + 1]] for g in self.row_groups(window)]
-        )
+        return slice(self._ends[window - 1] if window else 0, self._ends[window])
 
     def _windows(self, stages: Sequence[Stage], window_utterances: int) -> Iterator[None]:
         last_windows = [*(stage.first_window for stage in stages[1:]), None]
@@ -75,14 +83,15 @@ class RowOrder:
             while end is None or len(self._ends) < end:
                 utterances = 0
                 while utterances < window_utterances:
-                    group = next(picks)
+                    group, number_of_pass = next(picks)
                     self._picked.append(group)
+                    self._passes.append(number_of_pass)
                     utterances += self._utterances[group]
                 self._ends.append(len(self._picked))
                 yield
 
-    def _fair_picks(self, shares: Mapping[Key, float]) -> Iterator[int]:
-        """Row groups without end; see the module's docstring for the rule."""
+    def _fair_picks(self, shares: Mapping[Key, float]) -> Iterator[tuple[int, int]]:
+        """Row groups and the pass each is read in, without end; see the module's docstring for the rule."""
         used = {key: share for key, share in sorted(shares.items()) if share > 0}
         clock = 0.0
         waiting = [(0.0, key) for key in used]  # (may start at, key)
@@ -93,10 +102,10 @@ class RowOrder:
                 start, key = heapq.heappop(waiting)
                 heapq.heappush(due, (start + self._seconds[self._supply[key].head] / used[key], key))
             due_at, key = heapq.heappop(due)
-            group = self._supply[key].take()
+            group, number_of_pass = self._supply[key].take()
             clock += self._seconds[group]
             heapq.heappush(waiting, (due_at, key))
-            yield group
+            yield group, number_of_pass
 
 
 class _Supply:
@@ -114,12 +123,13 @@ class _Supply:
         """The row group that `take` gives next."""
         return self._left[-1]
 
-    def take(self) -> int:
-        group = self._left.pop()
+    def take(self) -> tuple[int, int]:
+        """A row group and how often all had been taken before."""
+        taken = self._left.pop(), self._pass
         if not self._left:
             self._pass += 1
             self._left = self._shuffled()
-        return group
+        return taken
 
     def _shuffled(self) -> list[int]:
         seed = seed_from(self._seed, "pass", *self._key, self._pass)

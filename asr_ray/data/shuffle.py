@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def seed_from(*parts: int | str) -> int:
@@ -21,11 +24,38 @@ def seed_from(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def random_bits(size: int, *, seed: int) -> npt.NDArray[np.uint64]:
+def random_bits(size: int, *, seed: int) -> UInt64s:
     """The first `size` outputs of SplitMix64 started at `seed`; uint64 [size]."""
     # Sums and products of uint64 arrays wrap silently, which is the arithmetic wanted here.
-    state = np.arange(1, size + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    state = np.arange(1, size + 1, dtype=np.uint64) * _GOLDEN
     state += np.full(1, seed % 2**64, dtype=np.uint64)
+    return _scrambled(state)
+
+
+def keys_of(*columns: Int64s, seed: int) -> UInt64s:
+    """One 64-bit seed for each row of some columns [N]: as `seed_from`, for millions at once; uint64 [N]."""
+    keys = np.full(len(columns[0]), seed % 2**64, dtype=np.uint64)
+    for column in columns:
+        keys = _scrambled(keys ^ (column.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+    return keys
+
+
+def first_uniforms(keys: UInt64s) -> npt.NDArray[np.float64]:
+    """For each key the first number of `uniforms(n, seed=key)`; float64 [N] in [0, 1)."""
+    return _unit(_scrambled(keys + _GOLDEN))
+
+
+def uniforms(size: int, *, seed: int) -> npt.NDArray[np.float64]:
+    """Numbers in [0, 1) from `random_bits`; float64 [size]."""
+    return _unit(random_bits(size, seed=seed))
+
+
+def _unit(bits: UInt64s) -> npt.NDArray[np.float64]:
+    # 53 bits are what a float64 holds; more could round up to 1.
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _scrambled(state: UInt64s) -> UInt64s:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))

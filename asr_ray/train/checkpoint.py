@@ -44,7 +44,8 @@ class RunState:
         consumed_s: seconds of audio in the weights, by "locale/source".
         validations: one entry per validation, oldest first.
         best_step: step of the best checkpoint so far; None before the first validation.
-        plan_digest: catalog, mix, seed and budget; another plan cannot continue this one.
+        plan_digest: catalog, seed and budget; a plan that differs in them cannot continue this one.
+        mixes: name -> share of seconds by "locale/source", for each mix that `position` may name.
         elapsed_s: seconds of training, restarts not counted.
     """
 
@@ -56,6 +57,7 @@ class RunState:
     validations: tuple[Mapping[str, Any], ...] = ()
     best_step: int | None = None
     elapsed_s: float = 0.0
+    mixes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, with the schema version."""
@@ -77,8 +79,9 @@ class RunState:
             )
         position = fields.pop("position")
         earlier = tuple((int(ranks), int(steps)) for ranks, steps in position.pop("earlier"))
+        mixes = tuple((int(window), str(name)) for window, name in position.pop("mixes", ()))
         fields["validations"] = tuple(fields["validations"])
-        return cls(position=Position(**position, earlier=earlier), **fields)
+        return cls(position=Position(**position, earlier=earlier, mixes=mixes), **fields)
 
 
 class CheckpointStore:

@@ -86,6 +86,7 @@ class Loop:
         worker: Worker,
         validation: Mapping[str, Sequence[Utterance]],
         plan_digest: str,
+        mixes: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.settings = settings
         self.worker = worker
@@ -104,7 +105,11 @@ class Loop:
         self.ledger = ledgers.Ledger(settings.run_dir, rank=worker.rank)
         self.metrics = MetricsFile(settings.run_dir)
         self.state = RunState(
-            step=0, position=Position(), world_size=worker.world_size, plan_digest=plan_digest
+            step=0,
+            position=Position(),
+            world_size=worker.world_size,
+            plan_digest=plan_digest,
+            mixes=mixes or {},
         )
         self.skipped_in_a_row = 0
         self._restore()
@@ -298,7 +303,9 @@ class Loop:
             position = Plan.resume(
                 state.position, old_world_size=state.world_size, new_world_size=self.worker.world_size
             )
-            self.state = replace(state, position=position, world_size=self.worker.world_size)
+            # What was read before was read by mixes that the configuration may no longer name.
+            mixes = {**self.state.mixes, **state.mixes}
+            self.state = replace(state, position=position, world_size=self.worker.world_size, mixes=mixes)
             step = state.step
         if self.worker.rank == 0:
             ledgers.truncate(self.settings.run_dir, step=step)
@@ -316,10 +323,10 @@ def _load(path: Path, *, device: torch.device) -> Any:
 
 
 def check_same_plan(state: RunState, *, plan_digest: str, run_dir: Path) -> None:
-    """Raise TrainingError when a run's data or mix changed since its checkpoint."""
+    """Raise TrainingError when a run's data changed since its checkpoint; its mix may."""
     if state.plan_digest != plan_digest:
         raise TrainingError(
-            f"{run_dir}: the data, mix, seed or batch budget differ from those of step {state.step}",
+            f"{run_dir}: the data, seed, speeds or batch budget differ from those of step {state.step}",
             fix="restore the configuration, or choose a new run_dir to start afresh",
         )
 

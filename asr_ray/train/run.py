@@ -39,7 +39,7 @@ class RunSummary:
     Attributes:
         best_model: `.nemo` of the best validated step.
         consumed_s: seconds in the weights, by "locale/source".
-        planned_s: what the mix asked for, of the same total.
+        planned_s: what the mixes asked for while each held, of the same total.
         validations: every validation, the base first.
     """
 
@@ -120,7 +120,7 @@ def _build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTra
     ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1  # type: ignore[attr-defined]
     return TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
-        train_loop_config=WorkerTask(settings, planned.plan.digest),  # type: ignore[arg-type]
+        train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name),  # type: ignore[arg-type]
         torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=resources.num_workers,
@@ -146,7 +146,9 @@ def resume_point(settings: TrainSettings) -> ResumePoint | None:
         return None
     state = found[1]
     steps = state.step * settings.optim.accumulate
-    return ResumePoint(position=state.position, world_size=state.world_size, steps_taken=steps)
+    return ResumePoint(
+        position=state.position, world_size=state.world_size, steps_taken=steps, mixes=state.mixes
+    )
 
 
 def _placeholder() -> ray.data.Dataset:
@@ -228,7 +230,6 @@ def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
             f"{settings.run_dir}: the run ended without a model", fix="see its logs under ray/"
         )
     state: RunState = found[1]
-    total_s = sum(state.consumed_s.values())
     summary = RunSummary(
         run_dir=settings.run_dir,
         steps=state.step,
@@ -236,12 +237,21 @@ def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
         best_model=best_model,
         best_sha256=sha256_of(best_model),
         consumed_s=state.consumed_s,
-        planned_s={"/".join(key): share * total_s for key, share in planned.mix.shares.items()},
+        planned_s=planned_seconds(state, planned=planned),
         validations=state.validations,
         elapsed_s=state.elapsed_s,
     )
     write_summary(settings.run_dir, summary=summary)
     return summary
+
+
+def planned_seconds(state: RunState, *, planned: PlannedData) -> dict[str, float]:
+    """Return what the mixes up to a checkpoint asked for by "locale/source", of what was consumed in all."""
+    # Steps do not matter here, only which mix held in which window.
+    here = ResumePoint(position=state.position, world_size=state.world_size, steps_taken=0, mixes=state.mixes)
+    plan = planned.continuing(here).plan
+    targets = plan.target_seconds(state.position, total_s=sum(state.consumed_s.values()))
+    return {"/".join(key): seconds for key, seconds in targets.items()}
 
 
 def write_summary(run_dir: Path, *, summary: RunSummary) -> None:

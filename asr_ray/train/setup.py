@@ -6,7 +6,8 @@ from asr_ray.data.planned import PlannedData
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import inspect_nemo
 from asr_ray.model.tokens import NemoTokenizer
-from asr_ray.settings import TrainSettings
+from asr_ray.settings import DataSettings, TrainSettings
+from asr_ray.settings.augment import AugmentSettings
 
 
 def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
@@ -15,14 +16,38 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
     Raises:
         ConfigError: the base model does not exist.
     """
-    data = {name: getattr(settings.data, name).resolve() for name in ("train", "validation")}
     return settings.model_copy(
         update={
             "run_dir": settings.run_dir.resolve(),
-            "data": settings.data.model_copy(update=data),
+            "data": _data_with_absolute_paths(settings.data),
             "model": settings.model.model_copy(
                 update={"base": str(resolve_base(settings.model.base).resolve())}
             ),
+        }
+    )
+
+
+def _data_with_absolute_paths(data: DataSettings) -> DataSettings:
+    sources = {
+        name: own.model_copy(update={"augment": own.augment and _augment_with_absolute_paths(own.augment)})
+        for name, own in (data.sources or {}).items()
+    }
+    return data.model_copy(
+        update={
+            "train": data.train.resolve(),
+            "validation": data.validation.resolve(),
+            "augment": _augment_with_absolute_paths(data.augment),
+            "sources": sources or data.sources,
+        }
+    )
+
+
+def _augment_with_absolute_paths(augment: AugmentSettings) -> AugmentSettings:
+    room, noise = augment.room, augment.noise
+    return augment.model_copy(
+        update={
+            "room": room and room.model_copy(update={"path": room.path.resolve()}),
+            "noise": noise and noise.model_copy(update={"path": noise.path.resolve()}),
         }
     )
 

@@ -26,10 +26,16 @@ TRAIN_DATASET = "train"
 
 @dataclass(frozen=True, slots=True)
 class WorkerTask:
-    """What the driver sends to every worker: plain values only, the model is built where it runs."""
+    """What the driver sends to every worker: plain values only, the model is built where it runs.
+
+    Attributes:
+        plan_digest: what a checkpoint must have been made with.
+        mixes: name -> shares of the mixes that the run may read by.
+    """
 
     settings: TrainSettings
     plan_digest: str
+    mixes: Mapping[str, Mapping[str, float]]
 
 
 def train_worker(task: WorkerTask) -> None:
@@ -56,7 +62,14 @@ def train_worker(task: WorkerTask) -> None:
         locales=[*settings.validation.targets, *settings.validation.guards],
         utterances_per_locale=settings.validation.utterances_per_locale,
     )
-    loop = Loop(settings, model=model, worker=worker, validation=validation, plan_digest=task.plan_digest)
+    loop = Loop(
+        settings,
+        model=model,
+        worker=worker,
+        validation=validation,
+        plan_digest=task.plan_digest,
+        mixes=task.mixes,
+    )
     state = loop.run()
     if worker.rank == 0 and state.step >= settings.max_steps:
         export_best(loop, state=state, path=settings.run_dir / "best.nemo")

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from asr_ray.data.assemble import Assembler
 from asr_ray.data.audio import decode_pcm16, encode_flac
+from asr_ray.data.augment import Augmenter
+from asr_ray.data.speed import Draws
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
 from asr_ray.records import Batch, Position, PromptTable, Utterance
+from asr_ray.settings.augment import AugmentSettings
 from asr_ray.testing.fakes import FakeTokenizer
 from asr_ray.testing.noise import noise
 from asr_ray.testing.prepared import noise_utterances
@@ -79,6 +82,23 @@ def test_tags_are_appended_to_the_transcript_only_on_request() -> None:
 def test_the_prompt_mode_of_an_utterance_comes_before_that_of_the_run() -> None:
     batch = assemble([POOL[0], replace(POOL[1], prompt_mode="auto")])
     assert batch.prompt_slots.tolist() == [DEFAULT_PROMPT_SLOTS["el-GR"], TABLE.auto_slot]
+
+
+def test_the_prompt_mode_of_a_source_stands_between_those_of_utterance_and_run() -> None:
+    by = replace(ASSEMBLER, prompt_modes={"radio": "auto"})
+    batch = assemble([POOL[0], replace(POOL[1], prompt_mode="langID"), POOL[6]], by=by)
+    assert batch.prompt_slots.tolist() == [TABLE.auto_slot, 21, 30]
+
+
+def test_only_sources_with_an_augmenter_are_changed_and_only_by_draws() -> None:
+    louder = AugmentSettings.model_validate({"gain": {"probability": 1.0, "range_db": (6, 6)}})
+    by = replace(ASSEMBLER, augmenters={"radio": Augmenter.build(louder)})
+    chosen = [POOL[0], POOL[6]]
+    draws = Draws(np.array([1, 2], dtype=np.uint64), np.array([1.0, 1.0]))
+    plain, changed = assemble(chosen), by.assemble(chosen, position=HERE, after=NEXT, draws=draws)
+    assert np.abs(changed.audio[0]).mean() == pytest.approx(1.995 * np.abs(plain.audio[0]).mean(), rel=0.01)
+    assert np.array_equal(changed.audio[1], plain.audio[1])
+    assert np.array_equal(assemble(chosen, by=by).audio, plain.audio)
 
 
 def test_unified_draws_again_in_each_epoch_and_not_within_one() -> None:

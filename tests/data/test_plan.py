@@ -6,7 +6,9 @@ as often as there.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import pickle
 from collections import Counter
 from dataclasses import replace
@@ -19,10 +21,11 @@ from hypothesis import strategies as st
 from asr_ray.data.batching import BatchBudget, CostModel
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.mix import Key, MixPolicy, mix_shares
-from asr_ray.data.plan import Plan, PlannedStep, plan_summary
-from asr_ray.data.row_order import Stage
+from asr_ray.data.plan import Plan, PlannedStep, ScheduledMix
+from asr_ray.data.plan_summary import plan_summary, plan_warnings, summary_tree
+from asr_ray.data.speed import SpeedRule, Speeds, Uses
 from asr_ray.errors import ConfigError, DataError
-from asr_ray.records import Position
+from asr_ray.records import SAMPLE_RATE, Position
 from asr_ray.testing.catalogs import made_up_catalog
 
 COUNTS: dict[Key, int] = {
@@ -33,6 +36,12 @@ COUNTS: dict[Key, int] = {
     ("mt-MT", "a"): 400,
 }
 START = Position()
+SPEEDS = Speeds(
+    by_key={
+        ("el-GR", "a"): SpeedRule(factors=(0.9, 1.1)),
+        ("mt-MT", "a"): SpeedRule(factors=(0.8, 1.0, 1.25), probability=0.5),
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +50,17 @@ def catalog() -> Catalog:
     return made_up_catalog(COUNTS)
 
 
-def plan_of(catalog: Catalog, *, seed: int = 3, window: int = 600, max_padded_s: float = 60.0) -> Plan:
+def plan_of(
+    catalog: Catalog,
+    *,
+    seed: int = 3,
+    window: int = 600,
+    max_padded_s: float = 60.0,
+    speeds: Speeds | None = None,
+) -> Plan:
     shares = mix_shares(catalog.seconds_by_key, policy=MixPolicy()).shares
     budget = BatchBudget(max_padded_s=max_padded_s)
-    return Plan.of(catalog, shares, seed=seed, budget=budget, window_utterances=window)
+    return Plan.of(catalog, shares, seed=seed, budget=budget, window_utterances=window, speeds=speeds)
 
 
 def rows_of(steps: list[PlannedStep]) -> Counter[int]:
@@ -222,15 +238,18 @@ def test_a_plan_travels_without_what_it_has_worked_out(catalog: Catalog) -> None
 
 def test_the_digest_names_everything_that_matters(catalog: Catalog) -> None:
     plan = plan_of(catalog)
-    other_shares = (Stage(first_window=0, shares={("mt-MT", "a"): 1.0}),)
+    other_shares = (ScheduledMix(from_step=0, shares={("mt-MT", "a"): 1.0}),)
     variants = [
         plan,
         plan_of(made_up_catalog(COUNTS, seed=1)),
         replace(plan, seed=4),
-        replace(plan, stages=other_shares),
+        replace(plan, schedule=other_shares),
+        replace(plan, schedule=(*plan.schedule, replace(other_shares[0], from_step=5))),
         replace(plan, window_utterances=601),
         replace(plan, budget=BatchBudget(max_padded_s=61.0)),
         replace(plan, cost=CostModel(d=1.0)),
+        replace(plan, speeds=SPEEDS),
+        replace(plan, speeds=Speeds(by_key={("el-GR", "a"): SpeedRule(factors=(0.8, 1.1))})),
     ]
     assert len({variant.digest for variant in variants}) == len(variants)
     assert plan_of(made_up_catalog(COUNTS)).digest == plan.digest
@@ -258,10 +277,10 @@ def test_shares_that_are_none_are_refused(catalog: Catalog, shares: dict[Key, fl
 
 
 @pytest.mark.parametrize("firsts", [(), (1,), (0, 5, 5), (0, 7, 3)])
-def test_stages_begin_at_zero_and_rise(catalog: Catalog, firsts: tuple[int, ...]) -> None:
-    stages = tuple(Stage(first_window=first, shares={("mt-MT", "a"): 1.0}) for first in firsts)
-    with pytest.raises(ConfigError, match="stages"):
-        Plan(catalog=catalog, stages=stages, seed=0)
+def test_a_schedule_begins_at_zero_and_rises(catalog: Catalog, firsts: tuple[int, ...]) -> None:
+    mixes = tuple(ScheduledMix(from_step=first, shares={("mt-MT", "a"): 1.0}) for first in firsts)
+    with pytest.raises(ConfigError, match="schedule"):
+        Plan(catalog=catalog, schedule=mixes, seed=0)
 
 
 def test_the_summary_counts_what_the_steps_hold(catalog: Catalog) -> None:
@@ -286,3 +305,246 @@ def test_the_summary_counts_what_the_steps_hold(catalog: Catalog) -> None:
 def test_a_summary_of_no_steps_is_refused(catalog: Catalog) -> None:
     with pytest.raises(ConfigError):
         plan_summary(plan_of(catalog), steps=0, world_size=1)
+
+
+def uses_of(steps: list[PlannedStep]) -> Uses:
+    return Uses.joined([batch for step in steps for batch in step.uses])
+
+
+def test_without_speeds_the_plan_is_what_it_was_before_there_were_any(catalog: Catalog) -> None:
+    """Digest and batches as the first version of this library planned them."""
+    plan = plan_of(catalog)
+    batches = hashlib.sha256()
+    for step in itertools.islice(plan.steps(START, world_size=4), 60):
+        for rows in step.batches:
+            batches.update(np.asarray(rows, dtype="<i8").tobytes())
+    assert plan.digest == "f4c3b17c21a7831057cc1e35b541774c618a91fd5f08a81ed5cef3db70d14228"
+    assert batches.hexdigest() == "f8cdf523766f8d6b3e1a184027810c9444a9af9557a0ab0880cbdbb916a97757"
+
+
+def test_the_pass_of_a_use_counts_how_often_its_source_was_used_up(catalog: Catalog) -> None:
+    seen = np.zeros(len(catalog), dtype=np.int64)
+    for window in itertools.islice(plan_of(catalog).windows(START), 40):
+        for row, number_of_pass in zip(window.uses.rows, window.uses.passes, strict=True):
+            assert number_of_pass == seen[row]
+            seen[row] += 1
+    assert seen.max() >= 3
+
+
+def test_batches_at_speed_hold_the_budget_and_cost_the_same(catalog: Catalog) -> None:
+    plan = plan_of(catalog, speeds=SPEEDS)
+    steps = list(itertools.islice(plan.steps(START, world_size=4), 60))
+    for step in steps:
+        for batch in step.uses:
+            assert len(batch) * plan.num_samples(batch).max() / SAMPLE_RATE <= 60.0
+    changed = plan.draws(uses_of(steps)).speeds != 1
+    assert 0.2 < changed.mean() < 0.9
+    assert plan_summary(plan, steps=60, world_size=4).step_efficiency > 0.95
+
+
+@pytest.mark.parametrize("other_size", [1, 3, 8])
+def test_a_use_is_played_alike_on_any_number_of_ranks(catalog: Catalog, other_size: int) -> None:
+    def speeds(world_size: int) -> dict[tuple[int, int], float]:
+        plan = plan_of(catalog, speeds=SPEEDS)
+        steps = itertools.takewhile(
+            lambda step: step.position.epoch == 0, plan.steps(START, world_size=world_size)
+        )
+        uses = uses_of(list(steps))
+        places = zip(uses.rows.tolist(), uses.passes.tolist(), strict=True)
+        return dict(zip(places, plan.draws(uses).speeds.tolist(), strict=True))
+
+    assert speeds(2) == speeds(other_size)
+
+
+def test_speeds_change_neither_the_order_of_the_rows_nor_the_seconds_that_count(catalog: Catalog) -> None:
+    plain, at_speed = plan_of(catalog), plan_of(catalog, speeds=SPEEDS)
+    assert plain.windows_per_epoch == at_speed.windows_per_epoch
+    for one, other in itertools.islice(zip(plain.windows(START), at_speed.windows(START), strict=True), 20):
+        assert np.array_equal(one.rows, other.rows)
+    summary = plan_summary(at_speed, steps=30, world_size=4)
+    rows = uses_of(list(itertools.islice(at_speed.steps(START, world_size=4), 30))).rows
+    recorded_s = float(catalog.durations_s[rows].sum(dtype=np.float64))
+    assert sum(summary.seconds.values()) == pytest.approx(recorded_s)
+
+
+def test_an_utterance_that_is_too_long_when_slow_is_found_before_the_run(catalog: Catalog) -> None:
+    slow = Speeds(by_key={("en-US", "a"): SpeedRule(factors=(0.5,))})
+    longest = float(catalog.durations_s.max())
+    plan_of(catalog, max_padded_s=longest + 1)
+    with pytest.raises(DataError, match=r"s at 0\.5 of its speed, \d+ tokens"):
+        plan_of(catalog, max_padded_s=longest + 1, speeds=slow)
+
+
+FIRST: dict[Key, float] = {("bg-BG", "a"): 0.5, ("el-GR", "a"): 0.5}
+SECOND: dict[Key, float] = {("bg-BG", "a"): 0.25, ("el-GR", "a"): 0.25, ("mt-MT", "a"): 0.5}
+THIRD: dict[Key, float] = {("el-GR", "b"): 1.0}
+
+
+def scheduled(
+    catalog: Catalog,
+    *mixes: tuple[int, dict[Key, float]],
+    history: tuple[dict[Key, float], ...] = (),
+    seed: int = 3,
+) -> Plan:
+    """Windows of about ten steps on one rank, five on two."""
+    return Plan(
+        catalog=catalog,
+        schedule=tuple(ScheduledMix(from_step=step, shares=shares) for step, shares in mixes),
+        seed=seed,
+        budget=BatchBudget(max_padded_s=60.0),
+        window_utterances=64,
+        history=history,
+    )
+
+
+def three_mixes(catalog: Catalog, *, seed: int = 3) -> Plan:
+    return scheduled(catalog, (0, FIRST), (25, SECOND), (60, THIRD), seed=seed)
+
+
+def begins(position: Position) -> list[int]:
+    return [window for window, _ in position.mixes]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_a_mix_begins_with_the_first_window_after_its_step(catalog: Catalog, world_size: int) -> None:
+    plan = three_mixes(catalog)
+    steps = list(itertools.islice(plan.steps(START, world_size=world_size), 120))
+    first_of_window = {}
+    for number, step in enumerate(steps):
+        first_of_window.setdefault(windows_before(plan, step.position), number)
+    for index, due in ((1, 25), (2, 60)):
+        begun = begins(steps[-1].position)[index]
+        expected = min(window for window, number in first_of_window.items() if number >= due)
+        assert begun == expected
+        keys = {
+            catalog.keys[key]
+            for step in steps[first_of_window[begun] :]
+            if len(step.position.mixes) == index + 1
+            for batch in step.batches
+            for key in catalog.key_of_row[batch]
+        }
+        assert keys == set((SECOND, THIRD)[index - 1])
+
+
+def test_mixes_that_fall_into_one_window_leave_only_the_last(catalog: Catalog) -> None:
+    plan = scheduled(catalog, (0, FIRST), (1, SECOND), (2, THIRD))
+    last = list(itertools.islice(plan.steps(START, world_size=1), 40))[-1]
+    assert [name for _, name in last.position.mixes] == [plan.schedule[0].name, plan.schedule[2].name]
+
+
+@pytest.mark.parametrize("taken", range(0, 100, 7))
+def test_resuming_under_a_schedule_continues_as_if_nothing_had_been(catalog: Catalog, taken: int) -> None:
+    whole = list(itertools.islice(three_mixes(catalog).steps(START, world_size=2), 120))
+    position = whole[taken - 1].after if taken else START
+    rest = three_mixes(catalog).steps(position, world_size=2, steps_taken=taken)
+    for one, other in zip(whole[taken:], rest, strict=False):
+        assert (one.position, one.position.mixes) == (other.position, other.position.mixes)
+        assert all(np.array_equal(a, b) for a, b in zip(one.batches, other.batches, strict=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    legs=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 40)), min_size=1, max_size=6),
+    seed=st.integers(0, 50),
+)
+def test_any_chain_of_world_sizes_and_mixes_takes_each_row_once(
+    catalog: Catalog, legs: list[tuple[int, int]], seed: int
+) -> None:
+    position, taken, world_size = START, list[PlannedStep](), legs[0][0]
+    for next_size, count in legs:
+        plan = three_mixes(catalog, seed=seed)
+        position = plan.resume(position, old_world_size=world_size, new_world_size=next_size)
+        world_size = next_size
+        steps = plan.steps(position, world_size=world_size, steps_taken=len(taken))
+        leg = list(itertools.islice(steps, count))
+        taken += leg
+        position = leg[-1].after if leg else position
+    position = plan.marked(position, steps_taken=len(taken))
+    taken += plan.window_steps(position, world_size=world_size)
+    end = taken[-1].after
+    # The windows of the whole way, under the mixes as they came to hold.
+    windows = itertools.islice(plan.windows(replace(START, mixes=end.mixes)), windows_before(plan, end))
+    assert rows_of(taken) == Counter(np.concatenate([window.rows for window in windows]).tolist())
+    used = np.zeros(len(catalog), dtype=np.int64)
+    np.add.at(used, uses_of(taken).rows, 1)
+    for key in range(len(catalog.keys)):
+        of_key = used[catalog.key_of_row == key]
+        assert of_key.max() - of_key.min() <= 1
+
+
+def test_a_changed_mix_takes_over_at_the_next_window_and_uses_up_what_is_left(catalog: Catalog) -> None:
+    old = scheduled(catalog, (0, FIRST))
+    taken = list(itertools.islice(old.steps(START, world_size=2), 33))
+    stopped = taken[-1].after
+    assert stopped.step > 0
+
+    new = scheduled(catalog, (0, SECOND), history=(FIRST,))
+    assert new.place_digest == old.place_digest
+    assert new.digest != old.digest
+    rest = list(itertools.islice(new.steps(stopped, world_size=2, steps_taken=33), 300))
+
+    in_old_window = [step for step in rest if len(step.position.mixes) == 1]
+    expected = old.window_steps(stopped, world_size=2)
+    assert rows_of(in_old_window) == rows_of(expected)
+    assert begins(rest[-1].position) == [0, windows_before(old, expected[-1].after)]
+    # Row by row, nothing comes the k+2nd time before its source was seen k times.
+    used = np.zeros(len(catalog), dtype=np.int64)
+    for step in [*taken, *rest]:
+        for batch in step.batches:
+            np.add.at(used, batch, 1)
+    for key in range(len(catalog.keys)):
+        of_key = used[catalog.key_of_row == key]
+        assert of_key.max() - of_key.min() <= 1
+    assert used.max() >= 2
+
+
+def test_a_position_of_an_unknown_mix_is_refused(catalog: Catalog) -> None:
+    stopped = next(iter(scheduled(catalog, (0, FIRST)).steps(START, world_size=2))).after
+    with pytest.raises(DataError, match="which this plan does not know"):
+        scheduled(catalog, (0, SECOND)).window_steps(stopped, world_size=2)
+
+
+def test_what_the_mixes_ask_for_is_summed_up_mix_by_mix(catalog: Catalog) -> None:
+    plan = three_mixes(catalog)
+    steps = list(itertools.islice(plan.steps(START, world_size=2), 120))
+    rows = uses_of(steps).rows
+    consumed_s = np.bincount(catalog.key_of_row[rows], weights=catalog.durations_s[rows])
+    targets = plan.target_seconds(steps[-1].after, total_s=float(consumed_s.sum()))
+    assert sum(targets.values()) == pytest.approx(consumed_s.sum())
+    largest = catalog.row_groups.seconds.max()
+    for key, seconds in zip(catalog.keys, consumed_s, strict=False):
+        # One row group a mix, and the window that is under way.
+        assert abs(targets[key] - seconds) <= 3 * largest + 64 * 20.0
+    assert targets[("en-US", "a")] == 0
+    assert plan.target_seconds(START, total_s=0.0) == dict.fromkeys(catalog.keys, 0.0)
+
+
+def test_the_summary_shows_each_mix_and_what_it_gave(catalog: Catalog) -> None:
+    summary = plan_summary(three_mixes(catalog), steps=120, world_size=2)
+    assert [span.shares for span in summary.mixes] == [FIRST, SECOND, THIRD]
+    assert sum(span.steps for span in summary.mixes) == 120
+    assert summary.mixes[1].first_step == summary.mixes[0].steps >= 25
+    for key in catalog.keys:
+        assert sum(span.seconds[key] for span in summary.mixes) == pytest.approx(summary.seconds[key])
+    third = summary.mixes[2].seconds
+    assert {key for key, seconds in third.items() if seconds} == set(THIRD)
+    tree = summary_tree(summary)
+    assert json.loads(json.dumps(tree))["mixes"][2]["shares"] == {"el-GR/b": 1.0}
+
+
+def test_the_author_is_told_of_repetition_and_of_what_never_comes(catalog: Catalog) -> None:
+    small = made_up_catalog({("mt-MT", "a"): 32, ("en-US", "a"): 3000})
+    repeating = {("mt-MT", "a"): 0.999, ("en-US", "a"): 0.001}
+    plan = scheduled(small, (0, repeating), (2, {("en-US", "a"): 1.0}), (3, repeating))
+    repeated, left_out = plan_warnings(plan, summary=plan_summary(plan, steps=120, world_size=1))
+    assert "mt-MT/a is read" in repeated
+    assert "the mix of step 2 never holds" in left_out
+
+    # The first window holds two row groups of three sources.
+    plan = scheduled(catalog, (0, SECOND))
+    unread = plan_warnings(plan, summary=plan_summary(plan, steps=1, world_size=1))
+    assert unread
+    assert all("is in the mix and never read in 1 steps" in warning for warning in unread)
+
+    healthy = scheduled(small, (0, {("en-US", "a"): 1.0}))
+    assert plan_warnings(healthy, summary=plan_summary(healthy, steps=20, world_size=1)) == ()

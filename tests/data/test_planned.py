@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asr_ray.config import load
+from asr_ray.data.audio import encode_flac
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.plan import PlannedStep
-from asr_ray.data.planned import PlannedData, ResumePoint
+from asr_ray.data.planned import PlannedData, ResumePoint, mix_schedule
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
 from asr_ray.records import Batch, Position, PromptTable, Tokenizer
-from asr_ray.settings import TrainSettings
+from asr_ray.settings import MixSettings, TrainSettings
 from asr_ray.testing.fakes import FakeTokenizer
+from asr_ray.testing.noise import noise
 from asr_ray.testing.prepared import write_prepared
 
 COUNTS = {("el-GR", "a"): 40, ("el-GR", "b"): 12, ("bg-BG", "a"): 28, ("en-US", "a"): 30}
@@ -172,3 +177,208 @@ def test_a_position_of_another_plan_is_found_out(planned: PlannedData) -> None:
     beyond = ResumePoint(position=Position(0, 0, 10_000), world_size=1, steps_taken=1)
     with pytest.raises(DataError, match="no such step"):
         list(planned.windows(beyond, world_size=1))
+
+
+def augmented(root: Path, *sets: str) -> PlannedData:
+    """Everything at once for source a, nothing for source b."""
+    if not (root / "noise").exists():
+        (root / "noise").mkdir()
+        (root / "noise" / "hum.flac").write_bytes(encode_flac(noise(0.1)))
+    sections = (
+        "data.augment.speed={factors: [0.8, 0.93, 1.2]}",
+        f"data.augment.noise={{path: {root / 'noise'}, probability: 1.0}}",
+        "data.augment.codec={probability: 0.5}",
+        "data.sources.b={augment: {}}",
+    )
+    return build(settings_for(root, *sections, *sets))
+
+
+def samples_by_use(batches: Sequence[Batch]) -> dict[tuple[str, int], bytes]:
+    """(id, how manieth time) -> audio, without the padding."""
+    found: dict[tuple[str, int], bytes] = {}
+    for batch in batches:
+        for name, row, length in zip(batch.ids, batch.audio, batch.num_samples, strict=True):
+            times = sum(known == name for known, _ in found)
+            found[name, times] = row[:length].tobytes()
+    return found
+
+
+def test_a_batch_holds_exactly_the_samples_it_was_planned_with(root: Path) -> None:
+    planned = augmented(root)
+    steps = itertools.islice(planned.plan.steps(Position(), world_size=2), 30)
+    expected = [planned.plan.num_samples(uses).tolist() for step in steps for uses in step.uses]
+    batches = read_all(planned, START, world_size=2)
+
+    assert [batch.num_samples.tolist() for batch in batches] == expected
+    assert max(batch.audio.size for batch in batches) <= 3 * 16_000
+    recorded = {name: seconds for b in batches for name, seconds in zip(b.ids, b.durations_s, strict=True)}
+    catalog = Catalog.read(root / "catalog.parquet", ids=True)
+    in_catalog = dict(zip(catalog.ids(np.arange(len(catalog))), catalog.durations_s.tolist(), strict=True))
+    assert recorded == pytest.approx({name: in_catalog[name] for name in recorded})
+
+
+def test_a_use_sounds_alike_on_any_number_of_ranks_and_after_a_restart(root: Path) -> None:
+    planned = augmented(root)
+    whole = read_all(planned, START, world_size=1)
+
+    def first_two_windows(batches: Sequence[Batch]) -> Counter[tuple[str, bytes]]:
+        early = [b for b in batches if b.position.epoch == 0 and b.position.window < 2]
+        return Counter((name, audio) for (name, _), audio in samples_by_use(early).items())
+
+    on_one, on_two = (
+        first_two_windows(batches) for batches in (whole, read_all(planned, START, world_size=2))
+    )
+    assert on_one == on_two
+    assert on_one.total() >= 64
+
+    stopped = ResumePoint(position=whole[7].position, world_size=1, steps_taken=7)
+    for one, other in zip(read_all(planned, stopped, world_size=1), whole[7:], strict=True):
+        assert np.array_equal(one.audio, other.audio)
+
+
+def test_each_pass_is_augmented_anew_and_excepted_sources_never(root: Path) -> None:
+    planned = augmented(root, "data.mix.ratios={el-GR: 1}")
+    plain = build(settings_for(root, "data.mix.ratios={el-GR: 1}"))
+    heard = samples_by_use(read_all(planned, START, world_size=1))
+    said = {name: audio for (name, _), audio in samples_by_use(read_all(plain, START, world_size=1)).items()}
+    again = [name for name, times in heard if times == 1]
+    assert any("-a-" in name for name in again)
+    for name, times in heard:
+        if "-b-" in name:
+            assert heard[name, times] == said[name]
+        else:
+            assert heard[name, times] != said[name]
+        if times == 1 and "-a-" in name:
+            assert heard[name, 0] != heard[name, 1]
+
+
+def test_without_augmentation_the_batches_are_what_the_shards_hold(root: Path, planned: PlannedData) -> None:
+    switched_off = build(settings_for(root, "data.augment={}", "data.sources={a: {augment: {}}}"))
+    assert switched_off.plan.digest == planned.plan.digest
+    assert not switched_off.assembler.augmenters
+    for one, other in zip(
+        read_all(switched_off, START, world_size=2), read_all(planned, START, world_size=2), strict=True
+    ):
+        assert np.array_equal(one.audio, other.audio)
+
+
+def test_a_source_may_have_a_prompt_mode_of_its_own(root: Path) -> None:
+    planned = build(settings_for(root, "data.sources.b.prompt_mode=auto"))
+    batches = read_all(planned, START, world_size=1)
+    auto = {
+        source: {
+            slot == TABLE.auto_slot
+            for b in batches
+            for s, slot in zip(b.sources, b.prompt_slots, strict=True)
+            if s == source
+        }
+        for source in "ab"
+    }
+    assert auto == {"a": {False}, "b": {True}}
+
+
+def test_an_unknown_source_is_named(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.sources names 'c'"):
+        build(settings_for(root, "data.sources.c.prompt_mode=auto"))
+
+
+SCHEDULE = (
+    "data.mix.ratios={el-GR: 1}",
+    "data.mix.schedule=[{from_step: 8, alpha: 0.0}, {from_step: 20, ratios: {bg-BG/a: 1, el-GR: 1}}]",
+)
+
+
+def resumed_at(batch: Batch, planned: PlannedData, *, world_size: int, steps_taken: int) -> ResumePoint:
+    """As a checkpoint that was committed before the step of `batch` would say."""
+    return ResumePoint(
+        position=batch.position, world_size=world_size, steps_taken=steps_taken, mixes=planned.mixes_by_name
+    )
+
+
+def read_on(planned: PlannedData, start: ResumePoint, *, world_size: int) -> list[Batch]:
+    return read_all(pickle.loads(pickle.dumps(planned.continuing(start))), start, world_size=world_size)
+
+
+def marks(batches: Sequence[Batch]) -> tuple[tuple[int, str], ...]:
+    return batches[-1].position.mixes
+
+
+@pytest.mark.parametrize("taken", [1, 9, 13, 22, 29])
+def test_a_run_under_a_schedule_is_resumed_exactly(root: Path, taken: int) -> None:
+    planned = build(settings_for(root, *SCHEDULE))
+    whole = read_all(planned, START, world_size=1)
+    assert [name for _, name in marks(whole)] == [mix.name for mix in planned.plan.schedule]
+
+    rest = read_on(planned, resumed_at(whole[taken], planned, world_size=1, steps_taken=taken), world_size=1)
+
+    assert of_batches(rest) == of_batches(whole[taken:])
+    assert marks(rest) == marks(whole)
+
+
+def test_the_schedule_counts_updates(root: Path) -> None:
+    sets = ("optim.accumulate=3", "max_steps=30")
+    planned = build(settings_for(root, *SCHEDULE, *sets))
+    assert [mix.from_step for mix in planned.plan.schedule] == [0, 24, 60]
+    assert [step for step, _ in planned.mixes] == [0, 8, 20]
+
+
+def test_the_mix_of_a_run_may_be_changed_while_it_stands(root: Path) -> None:
+    before = build(settings_for(root, "data.mix.ratios={el-GR: 1}"))
+    stopped = resumed_at(read_all(before, START, world_size=1)[3], before, world_size=1, steps_taken=3)
+    after = build(settings_for(root, "data.mix.ratios={bg-BG: 1}"))
+    assert after.plan.place_digest == before.plan.place_digest
+
+    rest = read_on(after, stopped, world_size=1)
+
+    old_window = [batch for batch in rest if len(batch.position.mixes) == 1]
+    unchanged = read_all(before, stopped, world_size=1)
+    assert of_batches(old_window) == of_batches(unchanged[: len(old_window)])
+    assert {tag for batch in old_window for tag in batch.locales} == {"el-GR"}
+    new_windows = rest[len(old_window) :]
+    assert new_windows
+    assert {tag for batch in new_windows for tag in batch.locales} == {"bg-BG"}
+    # And once more, from inside the new mix, with what the checkpoint has gathered by then.
+    known = before.mixes_by_name | after.mixes_by_name
+    again = replace(resumed_at(rest[-1], after, world_size=1, steps_taken=29), mixes=known)
+    assert of_batches(read_on(after, again, world_size=1)) == of_batches(rest[-1:])
+
+
+def test_a_mix_that_nobody_remembers_is_refused(root: Path) -> None:
+    planned = build(settings_for(root))
+    batch = read_all(planned, START, world_size=1)[3]
+    lost = ResumePoint(position=batch.position, world_size=1, steps_taken=3)
+    assert of_batches(read_on(planned, lost, world_size=1))[0] == of_batches([batch])[0]
+    with pytest.raises(DataError, match="of which nothing is known"):
+        build(settings_for(root, "data.mix.alpha=0.9")).continuing(lost)
+
+
+def test_the_cap_holds_over_the_mixes_of_a_schedule() -> None:
+    """100 h of training in two halves: what the first gives of a source is missing in the second."""
+    hour = 3600.0
+    seconds = {("el-GR", "a"): 30 * hour, ("bg-BG", "a"): 10 * hour, ("en-US", "a"): 500 * hour}
+    mix = MixSettings.model_validate(
+        {
+            "alpha": 0.0,
+            "max_passes": 2,
+            "schedule": [{"from_step": 50, "ratios": {"bg-BG": 1, "el-GR": 1, "en-US": 1}}],
+        }
+    )
+    stages = mix_schedule(mix, seconds, num_steps=100, budget_s=100 * hour)
+    assert [step for step, _ in stages] == [0, 50]
+    given = {key: sum(mix.shares[key] * 50 * hour for _, mix in stages) for key in seconds}
+    assert given[("bg-BG", "a")] == pytest.approx(20 * hour)
+    assert sum(given.values()) == pytest.approx(100 * hour)
+    assert stages[0][1].shares[("bg-BG", "a")] == pytest.approx(1 / 3)
+    assert stages[1][1].shares[("bg-BG", "a")] == pytest.approx(20 / 50 - 1 / 3)
+
+
+def test_alpha_of_sources_reaches_the_mix() -> None:
+    seconds = {("el-GR", "a"): 9.0, ("el-GR", "b"): 1.0}
+    for tree, expected in (
+        ({"alpha": 0.0}, 0.5),
+        ({"alpha": 0.0, "source_alpha": 1.0}, 0.9),
+        ({"ratios": {"el-GR": 1}}, 0.9),
+        ({"ratios": {"el-GR": 1}, "source_alpha": 0.5}, 0.75),
+    ):
+        ((_, mix),) = mix_schedule(MixSettings.model_validate(tree), seconds, num_steps=1, budget_s=1.0)
+        assert mix.shares[("el-GR", "a")] == pytest.approx(expected)

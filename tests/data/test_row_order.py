@@ -111,12 +111,34 @@ def test_a_changed_mix_holds_from_its_window_on() -> None:
     assert len(set(before + after)) == len(before + after)
 
 
+@settings(max_examples=40, deadline=None)
+@given(mix=mixes, seed=st.integers(0, 1000), change_every=st.integers(1, 5))
+def test_each_mix_is_exact_from_its_own_beginning(
+    mix: tuple[list[int], list[float]], seed: int, change_every: int
+) -> None:
+    """Hence a prefix of the whole is off by one row group a mix at most, whatever the mixes."""
+    counts, shares = mix
+    catalog = audio(counts, seed=seed)
+    stages = [shares, [1.0] * len(shares), shares[::-1]]
+    order = order_of(catalog, stages, seed=seed, change_every=change_every)
+    ends = [change_every, 2 * change_every, 2 * change_every + 8]
+    target_s, given_s = np.zeros(len(shares)), np.zeros(len(shares))
+    groups = catalog.row_groups
+    for stage, (first, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        picked = picks(order, range(first, end))
+        assert largest_error(groups, picked, shares=stages[stage]) <= 1 + 1e-9
+        np.add.at(given_s, groups.key[picked], groups.seconds[picked])
+        target_s += groups.seconds[picked].sum() * np.array(stages[stage]) / sum(stages[stage])
+        assert np.abs(given_s - target_s).max() <= (stage + 1 + 1e-9) * groups.seconds.max()
+        assert order.seconds_before(end) == pytest.approx(given_s.sum())
+
+
 def test_windows_are_as_large_as_asked_and_hold_the_rows_of_their_groups() -> None:
     catalog = audio([500, 300])
     order = order_of(catalog, [[1, 1]])
     groups = catalog.row_groups
     for window in range(12):
-        rows = order.rows(window)
+        rows = order.uses(window).rows
         assert 100 <= len(rows) < 100 + ROW_GROUP_SIZE
         seconds = float(catalog.durations_s[rows].sum(dtype=np.float64))
         assert seconds == pytest.approx(groups.seconds[order.row_groups(window)].sum())

@@ -147,7 +147,8 @@ def test_prune_keeps_the_newest_and_the_pinned(
 
 
 small = st.integers(0, 10**6)
-positions = st.builds(Position, small, small, small, st.lists(st.tuples(small, small)).map(tuple))
+mixes = st.lists(st.tuples(small, st.text())).map(tuple)
+positions = st.builds(Position, small, small, small, st.lists(st.tuples(small, small)).map(tuple), mixes)
 states = st.builds(
     RunState,
     step=small,
@@ -160,12 +161,15 @@ states = st.builds(
     ).map(tuple),
     best_step=st.none() | small,
     elapsed_s=st.floats(0, 1e9),
+    mixes=st.dictionaries(st.text(), st.dictionaries(st.text(), st.floats(0, 1))),
 )
 
 
 @given(state=states)
 def test_a_state_is_read_back_as_it_was(state: RunState) -> None:
-    assert RunState.from_json(json.loads(json.dumps(state.to_json()))) == state
+    read_back = RunState.from_json(json.loads(json.dumps(state.to_json())))
+    assert read_back == state
+    assert read_back.position.mixes == state.position.mixes
 
 
 def test_a_state_of_another_schema_is_refused(store: CheckpointStore) -> None:

@@ -242,6 +242,27 @@ def test_a_run_whose_plan_changed_is_not_continued(
         Loop(settings, model=model, worker=worker_for(feed), validation=HELD_OUT, plan_digest="another")
 
 
+def test_a_checkpoint_remembers_every_mix_that_the_run_was_read_by(
+    tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed
+) -> None:
+    def run(steps: int, mixes: Mapping[str, Mapping[str, float]]) -> Mapping[str, Mapping[str, float]]:
+        settings = settings_for(tmp_path, f"max_steps={steps}")
+        loop = Loop(
+            settings,
+            model=fresh_model(),
+            worker=worker_for(feed),
+            validation=HELD_OUT,
+            plan_digest="plan",
+            mixes=mixes,
+        )
+        return loop.run().mixes
+
+    assert run(2, {"old": {"el-GR/a": 1.0}}) == {"old": {"el-GR/a": 1.0}}
+    # What was read by a mix stays what it was, whatever the configuration says by now.
+    changed = {"old": {"el-GR/a": 0.999}, "new": {"bg-BG/a": 1.0}}
+    assert run(3, changed) == {"old": {"el-GR/a": 1.0}, "new": {"bg-BG/a": 1.0}}
+
+
 class Poisoned(nn.Module):
     """The objective, with a loss of NaN in the given calls (counted from 0)."""
 

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -14,11 +15,11 @@ from asr_ray.data.catalog import Catalog
 from asr_ray.errors import EnvironmentFault
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.records import Position
-from asr_ray.settings import ResourceSettings, TrainSettings
+from asr_ray.settings import MixSettings, ResourceSettings, TrainSettings
 from asr_ray.testing.prepared import write_prepared
 from asr_ray.train import ledger
-from asr_ray.train.checkpoint import CheckpointStore
-from asr_ray.train.run import check_cluster, run_training
+from asr_ray.train.checkpoint import CheckpointStore, RunState
+from asr_ray.train.run import check_cluster, planned_seconds, run_training
 from asr_ray.train.setup import planned_data
 
 MAX_STEPS = 30
@@ -118,3 +119,30 @@ def test_gpus_are_counted_before_workers_are_asked_for() -> None:
     resources = ResourceSettings(num_workers=2, use_gpu=True)
     with pytest.raises(EnvironmentFault, match="as many GPUs"):
         check_cluster(resources, available={"CPU": 16.0, "GPU": 1.0})
+
+
+def test_what_was_asked_for_follows_the_mixes_as_they_held(settings: TrainSettings) -> None:
+    ratios = [{"el-GR": 1}, {"en-US": 1}]
+    mix = MixSettings.model_validate(
+        {"ratios": ratios[0], "schedule": [{"from_step": 10, "ratios": ratios[1]}]}
+    )
+    scheduled = settings.model_copy(update={"data": settings.data.model_copy(update={"mix": mix})})
+    data = planned_data(scheduled)
+    steps = list(itertools.islice(data.plan.steps(Position(), world_size=2), MAX_STEPS))
+    catalog = data.plan.catalog
+    consumed_s = {"el-GR/noise": 0.0, "en-US/noise": 0.0}
+    for row in np.concatenate([rows for step in steps for rows in step.batches]):
+        consumed_s["/".join(catalog.keys[catalog.key_of_row[row]])] += float(catalog.durations_s[row])
+    state = RunState(
+        step=MAX_STEPS,
+        position=steps[-1].after,
+        world_size=2,
+        plan_digest="",
+        consumed_s=consumed_s,
+        mixes=data.mixes_by_name,
+    )
+    # Only one source at a time, so what was asked for is what was read.
+    assert planned_seconds(state, planned=data) == pytest.approx(consumed_s)
+    assert min(consumed_s.values()) > 0
+    unknown = planned_data(settings)
+    assert planned_seconds(state, planned=unknown) == pytest.approx(consumed_s)

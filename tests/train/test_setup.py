@@ -26,3 +26,27 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert absolute.data.train == tmp_path / "data/train"
     assert absolute.data.validation == tmp_path / "data/validation"
     assert absolute.model.base == str(tmp_path / "base.nemo")
+
+
+def test_so_do_those_of_noises_and_rooms_also_of_single_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base.nemo").touch()
+    augment = {"noise": {"path": "noise"}, "room": {"path": "rooms"}}
+    sources = {"radio": {"augment": {"noise": {"path": "hum"}}}, "books": {"prompt_mode": "auto"}}
+    settings = TrainSettings.model_validate(
+        {
+            "run_dir": "r",
+            "data": {"train": "t", "validation": "v", "augment": augment, "sources": sources},
+            "model": {"base": "base.nemo"},
+            "validation": {"targets": ["el-GR"]},
+        }
+    )
+    data = with_absolute_paths(settings).data
+    assert data.sources is not None
+    radio, books = data.sources["radio"].augment, data.sources["books"]
+    assert data.augment.noise and data.augment.room and radio and radio.noise
+    paths = [data.augment.noise.path, data.augment.room.path, radio.noise.path]
+    assert paths == [tmp_path / name for name in ("noise", "rooms", "hum")]
+    assert (books.augment, books.prompt_mode) == (None, "auto")

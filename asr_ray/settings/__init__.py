@@ -1,0 +1,61 @@
+"""The schema of every job's configuration: one field, one default, one line of documentation each.
+
+Cross-field rules raise here, before Ray or a GPU is touched. Field names carry their units.
+"""
+
+from __future__ import annotations
+
+from asr_ray.settings.augment import AugmentSettings
+from asr_ray.settings.data import (
+    CostSettings,
+    DataSettings,
+    MixChange,
+    MixSettings,
+    ReplaySettings,
+    SourceSettings,
+)
+from asr_ray.settings.demo import DemoSettings, SpeechSettings
+from asr_ray.settings.evaluate import EvaluateSettings
+from asr_ray.settings.fields import LocaleTag, MixKey, Share
+from asr_ray.settings.prepare import (
+    CheckDataSettings,
+    CheckSettings,
+    ColumnSettings,
+    CorpusSettings,
+    PrepareSettings,
+)
+from asr_ray.settings.train import (
+    CheckpointSettings,
+    ModelSettings,
+    OptimSettings,
+    ResourceSettings,
+    TrainSettings,
+    ValidationSettings,
+)
+
+__all__ = [
+    "AugmentSettings",
+    "CheckDataSettings",
+    "CheckSettings",
+    "CheckpointSettings",
+    "ColumnSettings",
+    "CorpusSettings",
+    "CostSettings",
+    "DataSettings",
+    "DemoSettings",
+    "EvaluateSettings",
+    "LocaleTag",
+    "MixChange",
+    "MixKey",
+    "MixSettings",
+    "ModelSettings",
+    "OptimSettings",
+    "PrepareSettings",
+    "ReplaySettings",
+    "ResourceSettings",
+    "Share",
+    "SourceSettings",
+    "SpeechSettings",
+    "TrainSettings",
+    "ValidationSettings",
+]

@@ -1,0 +1,138 @@
+"""One fine-tuning run: jobs/train.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from asr_ray.config import Settings
+from asr_ray.settings.data import DataSettings
+from asr_ray.settings.fields import LocaleTag, Share
+
+
+class ModelSettings(Settings):
+    """The model to start from and how its loss is computed."""
+
+    base: str
+    """`.nemo` file, or `tiny` for the base shipped with this package."""
+    sha256: str | None = None
+    """Expected checksum of the base."""
+    fastemit_lambda: float = Field(0.0, ge=0.0)
+    auxiliary_ctc_weight: Share = 0.0
+    """Weight of a CTC head on the encoder that helps a model trained from nothing; never saved."""
+    att_context_sizes: list[tuple[int, int]] | None = None
+    """Contexts to draw from in training; null keeps all of the checkpoint's."""
+    spec_augment: bool = True
+    freeze: Literal["none", "encoder"] = "none"
+
+
+class OptimSettings(Settings):
+    """AdamW with a warm-up and one decay."""
+
+    peak_lr: PositiveFloat = 1e-4
+    """The learning rate at the end of the warm-up (never a Noam multiplier)."""
+    min_lr: float = Field(1e-6, ge=0.0)
+    warmup_steps: int = Field(100, ge=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = Field(1e-3, ge=0.0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: PositiveFloat = 1.0
+    accumulate: PositiveInt = 1
+    """Steps of the plan whose gradients are added before one update."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.min_lr > self.peak_lr:
+            raise ValueError(f"min_lr {self.min_lr} is above peak_lr {self.peak_lr}; lower it")
+        return self
+
+
+class ValidationSettings(Settings):
+    """Which locales are judged during training, and on how much."""
+
+    targets: list[LocaleTag] = Field(min_length=1)
+    """Locales being tuned; the best checkpoint is the best on these."""
+    guards: list[LocaleTag] = []
+    """Locales that must not get worse."""
+    max_guard_loss: float = Field(0.05, ge=0.0)
+    """Largest absolute rise of a guard's error rate over the base (0.05 is five points)."""
+    every_steps: PositiveInt = 500
+    utterances_per_locale: PositiveInt = 200
+    att_context_size: tuple[int, int] = (56, 3)
+
+
+class CheckpointSettings(Settings):
+    """When the run's state is committed."""
+
+    every_steps: PositiveInt = 500
+    keep: int = Field(2, ge=2)
+
+
+class ResourceSettings(Settings):
+    """The worker group."""
+
+    num_workers: PositiveInt = 1
+    use_gpu: bool = False
+    cpus_per_worker: PositiveFloat = 1.0
+    """Fractions are fine; at least one CPU of the cluster must stay free for reading data."""
+    threads_per_worker: PositiveInt | None = None
+    """Threads of torch and numba on CPU; null lets torch decide."""
+    local_cpus: PositiveInt | None = None
+    """CPUs of the Ray cluster that is started when none is joined; null takes those of the machine."""
+    max_failures: int = Field(3, ge=-1)
+    """Restarts of the worker group after a failure; -1 is without limit."""
+
+
+class TrainSettings(Settings):
+    """One fine-tuning run."""
+
+    run_dir: Path
+    """Where everything of the run is kept; the same folder resumes it."""
+    seed: int = 1
+    max_steps: PositiveInt = 1000
+    """Optimizer updates."""
+    max_nonfinite_steps: PositiveInt = 5
+    """Skipped steps in a row after which the run is given up."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    data: DataSettings
+    model: ModelSettings
+    optim: OptimSettings = OptimSettings()
+    validation: ValidationSettings
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    resources: ResourceSettings = ResourceSettings()
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.optim.warmup_steps >= self.max_steps:
+            raise ValueError(
+                f"optim.warmup_steps {self.optim.warmup_steps} must be below max_steps {self.max_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _guards_are_not_targets(self) -> Self:
+        both = set(self.validation.targets) & set(self.validation.guards)
+        if both:
+            raise ValueError(f"validation: {', '.join(sorted(both))} is a target and a guard; choose one")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_is_not_target(self) -> Self:
+        for _, mix in self.data.mix.stages():
+            both = set(mix.replay.locales) & set(self.validation.targets) if mix.replay else set()
+            if both:
+                raise ValueError(
+                    f"data.mix.replay.locales: {', '.join(sorted(both))} is a target of this run"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_is_reached(self) -> Self:
+        last = max((change.from_step for change in self.data.mix.schedule), default=0)
+        if last >= self.max_steps:
+            raise ValueError(
+                f"data.mix.schedule: from_step {last} is never reached, max_steps is {self.max_steps}"
+            )
+        return self
