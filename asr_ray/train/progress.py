@@ -34,7 +34,7 @@ class Progress:
         self.console = console
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._printed_at = time.monotonic()
-        self._validations = 0
+        self._validations = self._rows = 0
 
     def __enter__(self) -> Self:
         if self._live:
@@ -55,8 +55,8 @@ class Progress:
             return
         validations = sum(row["kind"] == "validation" for row in rows)
         due = time.monotonic() - self._printed_at >= _PLAIN_EVERY_S
-        if validations != self._validations or (due and rows):
-            self._validations, self._printed_at = validations, time.monotonic()
+        if validations != self._validations or (due and len(rows) > self._rows):
+            self._validations, self._rows, self._printed_at = validations, len(rows), time.monotonic()
             self.console.print(line(rows, settings=self.settings), soft_wrap=True)
 
 
