@@ -20,6 +20,9 @@ Tier = Literal["ready", "broad", "adaptation"]
 Unit = Literal["wer", "cer"]
 """What an error rate counts: words, or characters where blanks do not separate words reliably."""
 
+PromptMode = Literal["langID", "auto", "unified"]
+"""How an utterance names its language to the model; the spelling of NeMo's manifests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Locale:

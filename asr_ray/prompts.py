@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 
 from asr_ray.errors import ConfigError
-from asr_ray.locales import check_locale
-from asr_ray.records import PromptMode, PromptTable
+from asr_ray.locales import PromptMode, check_locale
+from asr_ray.records import PromptTable
 
 _UNIT_DRAWS = 2**64
 

@@ -11,16 +11,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from asr_ray.locales import PromptMode
+
 SAMPLE_RATE = 16_000
 """Samples per second of everything after preparation (the model's preprocessor expects it)."""
-
-PromptMode = Literal["langID", "auto", "unified"]
-"""How an utterance names its language to the model; the spelling of NeMo's manifests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ray.errors import ConfigError
-from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
+from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS, PromptMode
 from asr_ray.prompts import choose_slot
-from asr_ray.records import PromptMode, PromptTable
+from asr_ray.records import PromptTable
 
 TABLE = PromptTable(slots=DEFAULT_PROMPT_SLOTS, num_slots=NUM_PROMPT_SLOTS)
 

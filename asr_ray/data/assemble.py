@@ -13,8 +13,9 @@ from asr_ray.data.audio import decode_pcm16
 from asr_ray.data.augment import Augmenter
 from asr_ray.data.speed import Draws
 from asr_ray.errors import DataError
+from asr_ray.locales import PromptMode
 from asr_ray.prompts import choose_slot
-from asr_ray.records import Batch, Position, PromptMode, PromptTable, Tokenizer, Utterance
+from asr_ray.records import Batch, Position, PromptTable, Tokenizer, Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from asr_ray.config import Settings
-from asr_ray.records import PromptMode
+from asr_ray.locales import PromptMode
 from asr_ray.settings.augment import AugmentSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
 

@@ -12,7 +12,7 @@ from asr_ray.evaluate.run import Evaluation, run_evaluation
 from asr_ray.model.base import resolve_base
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import DemoSettings, EvaluateSettings, PrepareSettings, TrainSettings
-from asr_ray.testing.grammar import SPLITS
+from asr_ray.testing.grammar import SPLITS, Split
 from asr_ray.testing.speech import write_corpus
 from asr_ray.train.run import run_training
 
@@ -35,17 +35,18 @@ def write_speech(settings: DemoSettings, *, trained: TrainSettings) -> None:
     """Write the synthetic corpus of a run, or reuse it."""
     speech, replay = settings.speech, trained.data.mix.replay
     kept = replay.locales if replay else []
+    utterances: dict[str, dict[Split, int]] = {
+        locale: {
+            "train": speech.replay if locale in kept else speech.train,
+            "validation": speech.validation,
+            "test": speech.test,
+        }
+        for locale in speech.locales
+    }
     write_corpus(
         settings.out / "speech",
         locales=speech.locales,
-        utterances={
-            locale: {
-                "train": speech.replay if locale in kept else speech.train,
-                "validation": speech.validation,
-                "test": speech.test,
-            }
-            for locale in speech.locales
-        },
+        utterances=utterances,
         seed=speech.seed,
         workers=os.cpu_count() or 1,
     )

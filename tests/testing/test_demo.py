@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asr_ray.data.plan import plan_summary
+from asr_ray.data.plan_summary import plan_summary
 from asr_ray.settings import DemoSettings
 from asr_ray.testing import demo
 from asr_ray.train.setup import planned_data

@@ -17,7 +17,8 @@ from typing import Any, get_args
 import soundfile
 
 from asr_ray.data.audio import read_header
-from asr_ray.records import PromptMode, Reason, Rejected, Stored, Utterance
+from asr_ray.locales import PromptMode
+from asr_ray.records import Reason, Rejected, Stored, Utterance
 from asr_ray.settings import CorpusSettings
 
 Fields = Mapping[str, Any]
