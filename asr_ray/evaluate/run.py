@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
+from ray.util.annotations import RayDeprecationWarning
 
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.read import RowAddress, read_utterances
@@ -139,16 +141,19 @@ def _hypotheses(
 
 def _decode_all(settings: EvaluateSettings, *, paths: Mapping[str, Path]) -> dict[str, list[Hypothesis]]:
     chunks = [{"places": json.dumps(chunk)} for chunk in _chunks(settings)]
-    dataset = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map_batches(
-        Decoder,
-        fn_constructor_kwargs={"paths": paths, "root": settings.data.resolve(), "settings": settings},
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=min(settings.num_actors, len(chunks))),
-        num_cpus=None if settings.use_gpu else 1,
-        num_gpus=1 if settings.use_gpu else None,
-        max_restarts=_max_restarts(num_nodes=len(ray.nodes())),
-    )
+    with warnings.catch_warnings():
+        # 2.60 takes `max_restarts` only in this way, and announces its end.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        dataset = ray.data.from_items(chunks, override_num_blocks=len(chunks)).map_batches(
+            Decoder,
+            fn_constructor_kwargs={"paths": paths, "root": settings.data.resolve(), "settings": settings},
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(settings.num_actors, len(chunks))),
+            num_cpus=None if settings.use_gpu else 1,
+            num_gpus=1 if settings.use_gpu else None,
+            max_restarts=_max_restarts(num_nodes=len(ray.nodes())),
+        )
     found: dict[str, list[Hypothesis]] = {name: [] for name in paths}
     for row in dataset.take_all():
         found[row.pop("model")].append(Hypothesis(**row))
