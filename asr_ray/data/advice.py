@@ -23,6 +23,7 @@ _REMEDIES = {
     Reason.BAD_ENCODING: "Save the manifest as UTF-8.",
     Reason.MISSING_FIELD: "Add the field to the manifest, or the locale to the corpus settings.",
     Reason.MISSING_AUDIO: "Paths are relative to the folder of the manifest; is the audio mounted there?",
+    Reason.UNSAFE_SOURCE: "The cuts would run a program; export their audio with Lhotse and list the files.",
     Reason.UNDECODABLE: "The files are no audio that libsndfile reads; convert them to FLAC.",
     Reason.TRUNCATED: "The files end early or are damaged; copy them again.",
     Reason.AUDIO_CHECKSUM: "The files were damaged or cut after encoding; copy or encode them again.",

@@ -5,6 +5,7 @@ Audio that was prepared in place is fetched from where it stands, and must still
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from asr_ray.data.audio import decode_pcm16
 from asr_ray.data.in_place import fetch
 from asr_ray.errors import DataError
 from asr_ray.records import Utterance
+
+_WAITS_S = (0.2, 1.0, 4.0)
+"""Pauses before another attempt to open a shard."""
 
 __all__ = ["RowAddress", "addresses", "decode_pcm16", "read_rows", "read_utterances"]
 
@@ -78,10 +82,25 @@ def read_utterances(root: Path, rows: Sequence[RowAddress]) -> list[Utterance]:
 
 
 def _open(shard: Path) -> pq.ParquetFile:
+    """Open a shard, again after a while where storage does not answer (a file server that restarts)."""
+    for wait_s in _WAITS_S:
+        try:
+            return pq.ParquetFile(shard)
+        except pa.ArrowInvalid as error:
+            raise _unreadable(shard, error) from None
+        except OSError:
+            time.sleep(wait_s)
     try:
         return pq.ParquetFile(shard)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{shard}: cannot be read: {error}", fix="run jobs/prepare.py again") from None
+        raise _unreadable(shard, error) from None
+
+
+def _unreadable(shard: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{shard}: cannot be read: {error}",
+        fix="if it is there and whole, run the same command again; else run jobs/prepare.py again",
+    )
 
 
 def _take(file: pq.ParquetFile, *, shard: Path, row_group: int, rows: Sequence[int]) -> pa.Table:
