@@ -5,8 +5,9 @@
 
 Writes OUT/shards, OUT/catalog.parquet, OUT/fingerprints.parquet, OUT/quarantine.parquet, OUT/summary.json and
 OUT/data_report.html. Exit code 3 means that a locale lost more rows than checks.max_rejected_share allows:
-then OUT/rejected holds summary, report and quarantine.parquet, which names each row with its reason, and an
-earlier result in OUT stays as it is. An unchanged corpus is not read again; --set reuse=false reads it.
+then there are only summary, report and quarantine.parquet, which names each row with its reason; an earlier
+result in OUT stays as it is, and they are in OUT/rejected. An unchanged corpus is not read again;
+--set reuse=false reads it.
 """
 
 from __future__ import annotations

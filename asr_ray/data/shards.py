@@ -4,7 +4,7 @@
 
 The survey decides everything, so the same corpora give the same files whatever the parallelism. All is
 written beside the target and put in place by a rename: a stopped preparation leaves nothing half done. One
-that fails leaves its findings in OUT/rejected and an earlier good result in OUT as it was.
+that fails leaves its findings in OUT; where an earlier good result stands, in OUT/rejected beside it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def prepare(
 
     Raises:
         DataError: a corpus has no manifest, a locale lost more rows than allowed (quarantine, summary and
-            report are left in the folder `rejected` of the target, whose earlier result stays usable), a
+            report are left in the target folder, or in `rejected` in it beside an earlier result), a
             held-out folder has no fingerprints, or audio changed while it was being read.
         ConfigError: the target folder holds something else.
     """
@@ -97,10 +97,12 @@ def prepare(
     if finished:
         return finished
     _check_replaceable(settings.out)
-    surveyed = survey_corpora(settings, tokenizer=tokenizer, progress=progress, folder=_REJECTED)
+    # Findings alone may stand where the shards would; beside shards they have a folder of their own.
+    folder = _REJECTED if (settings.out / CATALOG).is_file() else "."
+    surveyed = survey_corpora(settings, tokenizer=tokenizer, progress=progress, folder=folder)
     findings = surveyed.findings
     if findings.error is not None:
-        _write_beside(settings.out / _REJECTED, findings)
+        _write_beside(settings.out / folder, findings)
         raise findings.error
     layout = lay_out(
         surveyed.table,
@@ -185,9 +187,8 @@ def survey_corpora(
 
 
 def _write_beside(folder: Path, findings: Findings) -> None:
-    """Write findings into a folder of their own, in the place of earlier ones."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Write findings over earlier ones."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_findings(folder, findings)
 
 

@@ -215,10 +215,9 @@ def test_bad_rows_stop_the_preparation_with_the_reason_of_each(bad_manifest: Pat
     assert "el-GR: 3 of 9 rows rejected (33.3%)" in caught.value.message
     assert "no known locale in radio: 3 of 12 rows rejected (25.0%)" in caught.value.message
     assert f"{bad_manifest}:7  missing-audio" in caught.value.message
-    assert str(out / "rejected" / "quarantine.parquet") in caught.value.message
-    assert [path.name for path in out.iterdir()] == ["rejected"]
-    assert {path.name for path in (out / "rejected").iterdir()} == FINDINGS
-    stored = json.loads((out / "rejected" / "summary.json").read_text())
+    assert str(out / "quarantine.parquet") in caught.value.message
+    assert {path.name for path in out.iterdir()} == FINDINGS
+    stored = json.loads((out / "summary.json").read_text())
     assert stored["exit_code"] == 3
     assert Counter(stored["rejected"]["el-GR"]) + Counter(
         stored["rejected"]["no known locale in radio"]
