@@ -225,11 +225,13 @@ def measure(name: str, folder: Path, *, utterances: int) -> dict[str, float]:
     count = 0
     with _Peak() as peak:
         for batch in batches:
-            count += len(batch.num_samples)
-            audio_s += batch.num_samples.sum() / SAMPLE_RATE
-            padded_s += np.prod(batch.shape) / SAMPLE_RATE
-            cells += float((batch.num_samples * batch.num_characters).sum())
-            padded_cells += float(np.prod(batch.shape) * batch.num_characters.max())
+            # Loaders of torch hand over tensors whatever they were given.
+            num_samples, characters = np.asarray(batch.num_samples), np.asarray(batch.num_characters)
+            count += len(num_samples)
+            audio_s += float(num_samples.sum()) / SAMPLE_RATE
+            padded_s += float(np.prod(batch.shape)) / SAMPLE_RATE
+            cells += float((num_samples * characters).sum())
+            padded_cells += float(np.prod(batch.shape) * characters.max())
             if count >= utterances:
                 break
         processor_s, elapsed_s = _processor_s() - processor, time.perf_counter() - opened

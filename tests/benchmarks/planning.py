@@ -108,7 +108,7 @@ def resume(path: Path) -> dict[str, Any]:
 def mix(path: Path) -> dict[str, Any]:
     """Compare the seconds of each block of steps with the shares (total variation distance)."""
     plan = plan_of(path)
-    keys, shares = plan.catalog.keys, plan.stages[0].shares
+    keys, shares = plan.catalog.keys, plan.schedule[0].shares
     target = np.array([shares.get(key, 0.0) for key in keys])
     errors, seconds = [], np.zeros(len(keys))
     for steps, step in enumerate(plan.steps(Position(), world_size=RANKS), 1):
