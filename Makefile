@@ -54,6 +54,8 @@ tiny-base: $(STAMP)  ## train the tiny base model of this package again (about a
 
 benchmarks: $(STAMP)  ## the measurements of docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks.loss
+	$(BIN)/python -m tests.benchmarks.planning
+	$(BIN)/python -m tests.benchmarks.loader
 
 clean:  ## remove what the demo wrote
 	rm -rf runs
