@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 # Jobs also run from a checkout that is not installed.
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
+
+from _arguments import dry_run, parser_of
 
 from asr_ray import config
 from asr_ray.errors import AsrRayError, Interrupted
@@ -63,11 +64,11 @@ def run_job(
         act: does the work; returns an exit code or None for 0.
         argv: arguments, None for those of the process.
     """
-    arguments = _parser(description, schema=schema).parse_args(argv)
+    arguments = parser_of(description, schema=schema).parse_args(argv)
     try:
         loaded = config.load(arguments.config, schema=schema, sets=arguments.set)
         if arguments.dry_run:
-            sys.stdout.write(_dry_run(loaded, as_json=arguments.json) + "\n")
+            sys.stdout.write(dry_run(loaded, as_json=arguments.json) + "\n")
             return 0
         job = Job(
             settings=loaded.settings, config=arguments.config, sets=arguments.set, as_json=arguments.json
@@ -80,33 +81,3 @@ def run_job(
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on from here\n")
         return Interrupted.exit_code
-
-
-def _parser(description: str | None, *, schema: type[config.Settings]) -> argparse.ArgumentParser:
-    keys = ", ".join(schema.model_fields)
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=f"keys of the configuration: {keys}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="YAML file; may name its parent with `base:`"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY.PATH=VALUE",
-        help="override one value; may be repeated",
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print every setting with its origin and do nothing"
-    )
-    return parser
-
-
-def _dry_run(loaded: config.Loaded[Any], *, as_json: bool) -> str:
-    if as_json:
-        return json.dumps(loaded.settings.model_dump(mode="json"), ensure_ascii=False)
-    return config.describe(loaded)

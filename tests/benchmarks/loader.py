@@ -35,7 +35,7 @@ from asr_ray.data.assemble import Assembler
 from asr_ray.data.feed import planned_dataset, read_batches
 from asr_ray.data.planned import PlannedData, ResumePoint
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
-from asr_ray.records import SAMPLE_RATE, Position, PromptTable
+from asr_ray.records import SAMPLE_RATE, Batch, Position, PromptTable
 from asr_ray.settings import DataSettings, MixSettings
 from asr_ray.testing.fakes import FakeTokenizer
 from tests.benchmarks import loader_corpus
@@ -148,19 +148,37 @@ class _Collate:
         return Delivered(lengths.numpy(), characters, tuple(audio.shape))
 
 
-def ours(folder: Path) -> Iterator[Delivered]:
+def asr_ray(folder: Path) -> Iterator[Delivered]:
     """Read prepared shards with this package."""
+    for batch in batches_of(folder / "prepared"):
+        yield Delivered(batch.num_samples, batch.num_tokens, batch.audio.shape)
+
+
+def ours(args: argparse.Namespace, meta: Mapping[str, Any], shares: object, bins: object) -> Iterator[Any]:
+    """The same as a mode of another loader benchmark, whose tars lie as DATA/<language>/audio_<k>.tar.
+
+    Yields:
+        (audio [B, N], num_samples [B], languages, ids, characters), as that benchmark counts them.
+    """
+    folder = Path(args.data).absolute()
+    if not (folder / "prepared/catalog.parquet").exists():
+        loader_corpus.prepare_tars(folder, languages=list(meta["langs"]))
+    for batch in batches_of(folder / "prepared"):
+        languages = [locale.partition("-")[0] for locale in batch.locales]
+        yield batch.audio, batch.num_samples, languages, list(batch.ids), batch.num_tokens.tolist()
+
+
+def batches_of(prepared: Path) -> Iterator[Batch]:
+    """Start Ray and yield the batches of a single rank."""
     import ray
 
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
     )
     start = ResumePoint(position=Position(), world_size=1, steps_taken=0)
-    (split,) = planned_dataset(planned_data(folder / "prepared"), start, world_size=1).streaming_split(
-        1, equal=True
-    )
-    for batch in read_batches(split, start=Position()):
-        yield Delivered(batch.num_samples, batch.num_tokens, batch.audio.shape)
+    dataset = planned_dataset(planned_data(prepared), start, world_size=1)
+    (split,) = dataset.streaming_split(1, equal=True)
+    yield from read_batches(split, start=Position())
 
 
 def planned_data(folder: Path) -> PlannedData:
@@ -191,7 +209,7 @@ LOADERS: Mapping[str, Callable[[Path], Iterator[Delivered]]] = {
     "raw": raw,
     "lhotse": lhotse,
     "nemo": nemo,
-    "ours": ours,
+    "ours": asr_ray,
 }
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from asr_ray.records import SAMPLE_RATE
-from asr_ray.settings import PrepareSettings
+from asr_ray.settings import CorpusSettings, PrepareSettings
 from asr_ray.testing.corpora import Clip, write_nemo_tarred, write_shar
 from asr_ray.testing.fakes import FakeTokenizer
 
@@ -56,6 +56,20 @@ def write(folder: Path, *, utterances: int) -> None:
         num_shards = -(-len(spoken) // _SHARD)
         corpora.append(write_nemo_tarred(folder / "tars" / language, spoken, num_shards=num_shards))
         write_shar(folder / "shar" / language, spoken, shard_size=_SHARD)
+    _prepare(PrepareSettings(corpora=corpora, out=folder / "prepared"))
+
+
+def prepare_tars(folder: Path, *, languages: Sequence[str]) -> None:
+    """Prepare FOLDER/<language>/{manifest_<k>.json,audio_<k>.tar} into FOLDER/prepared."""
+    corpora = [
+        CorpusSettings(
+            path=str(folder / tag / "manifest_*.json"),
+            tars=str(folder / tag / "audio_*.tar"),
+            source="bench",
+            format="nemo_tarred",
+        )
+        for tag in languages
+    ]
     _prepare(PrepareSettings(corpora=corpora, out=folder / "prepared"))
 
 
