@@ -21,13 +21,13 @@ from asr_ray.settings import CheckDataSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asr_ray.data.findings import Findings
+    from asr_ray.data.checks.findings import Findings
 
 
 def act(job: Job[CheckDataSettings]) -> None:
     """Judge, show the outcome, and end with its error if there is one."""
-    from asr_ray.data.data_report import write_data_report
-    from asr_ray.data.findings import findings_of_folder
+    from asr_ray.data.checks.findings import findings_of_folder
+    from asr_ray.data.checks.report import write_data_report
 
     settings = job.settings
     if settings.data is None:
@@ -58,8 +58,8 @@ def check(settings: CheckDataSettings) -> Findings:
 
 def draw(console: Console, findings: Findings, report: Path) -> None:
     """Draw the table of locales and what stands out."""
-    from asr_ray.data.advice import advice_of
-    from asr_ray.data.summary_table import summary_lines, summary_table
+    from asr_ray.data.checks.advice import advice_of
+    from asr_ray.data.checks.summary_table import summary_lines, summary_table
 
     console.print(summary_table(findings.summary))
     for line in summary_lines(findings.summary):

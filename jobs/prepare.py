@@ -25,7 +25,7 @@ from asr_ray.settings import PrepareSettings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asr_ray.data.summary import PrepareSummary
+    from asr_ray.data.checks.summary import PrepareSummary
 
 
 def act(job: Job[PrepareSettings]) -> None:
@@ -57,7 +57,7 @@ def progress_bars() -> Iterator[Callable[[str, float], None]]:
 
 def draw(console: Console, summary: PrepareSummary) -> None:
     """Draw hours and rejected rows per locale, and what to do next."""
-    from asr_ray.data.summary_table import summary_lines, summary_table
+    from asr_ray.data.checks.summary_table import summary_lines, summary_table
 
     console.print(summary_table(summary))
     for line in summary_lines(summary):

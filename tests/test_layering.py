@@ -50,13 +50,22 @@ ABOUT_DATA = (
     "batching",
     "catalog",
     "row_order",
-    "speed",
+    "augment/speed",
     "planned",
 )
 
 DECIDING = (
     *(f"data/{name}.py" for name in ABOUT_DATA),
-    *(f"data/{name}.py" for name in ("text_checks", "quarantine", "duplicates", "profile", "advice")),
+    *(
+        f"data/{name}.py"
+        for name in (
+            "checks/text_checks",
+            "checks/quarantine",
+            "checks/duplicates",
+            "checks/profile",
+            "checks/advice",
+        )
+    ),
     *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
 )
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import soundfile
 
 from asr_ray.data.audio import decode_pcm16
-from asr_ray.data.augment import Augmenter
-from asr_ray.data.speed import Draws
+from asr_ray.data.augment.augmenter import Augmenter
+from asr_ray.data.augment.speed import Draws
 from asr_ray.errors import DataError
 from asr_ray.locales import PromptMode
 from asr_ray.prompts import choose_slot

@@ -25,6 +25,7 @@ from functools import cached_property
 
 import numpy as np
 
+from asr_ray.data.augment.speed import Draws, Speeds, Uses, num_samples, played_s, played_samples
 from asr_ray.data.batch_cost import BatchBudget, CostModel, Floats
 from asr_ray.data.batching import whole_steps
 from asr_ray.data.catalog import Catalog
@@ -32,7 +33,6 @@ from asr_ray.data.mix import Key, mix_name
 from asr_ray.data.plan_checks import check_budget, check_shares
 from asr_ray.data.row_order import RowOrder, Stage
 from asr_ray.data.shuffle import Int64s, seed_from
-from asr_ray.data.speed import Draws, Speeds, Uses, num_samples, played_s, played_samples
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.records import Position
 

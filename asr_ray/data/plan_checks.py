@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from asr_ray.data.augment.speed import Speeds, played_s
 from asr_ray.data.batch_cost import BatchBudget
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.mix import Key
-from asr_ray.data.speed import Speeds, played_s
 from asr_ray.errors import ConfigError, DataError
 
 _ROWS_AT_ONCE = 2**20

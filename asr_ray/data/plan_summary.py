@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from asr_ray.data.augment.speed import Uses
 from asr_ray.data.batch_cost import lattice_cells
 from asr_ray.data.mix import Key
 from asr_ray.data.plan import Plan, PlannedStep
-from asr_ray.data.speed import Uses
 from asr_ray.errors import ConfigError
 from asr_ray.records import Position
 

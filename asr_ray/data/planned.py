@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from asr_ray.data.assemble import Assembler
-from asr_ray.data.augment import Augmenter, speed_rule
+from asr_ray.data.augment.augmenter import Augmenter, speed_rule
+from asr_ray.data.augment.speed import Speeds
 from asr_ray.data.batching import BatchBudget, CostModel
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
 from asr_ray.data.mix import (
@@ -31,7 +32,6 @@ from asr_ray.data.mix import (
 )
 from asr_ray.data.plan import Plan, PlannedStep, ScheduledMix
 from asr_ray.data.read import addresses, read_utterances
-from asr_ray.data.speed import Speeds
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import check_locale, nearest
 from asr_ray.records import Batch, Position, PromptTable, Tokenizer, Utterance

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr_ray.data.augment.speed import Uses
 from asr_ray.data.catalog import Catalog, RowGroups
 from asr_ray.data.mix import Key
 from asr_ray.data.shuffle import Int64s, permutation, seed_from
-from asr_ray.data.speed import Uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

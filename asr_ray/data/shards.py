@@ -23,13 +23,11 @@ import ray.data
 
 from asr_ray.data.audio import conform
 from asr_ray.data.catalog import SCHEMA, TOKENIZER_DIGEST, Catalog
-from asr_ray.data.corpus import READERS, Place, Span
-from asr_ray.data.data_report import write_findings
-from asr_ray.data.duplicates import reject_overlaps
-from asr_ray.data.findings import Findings, accepted_rows, findings_of
-from asr_ray.data.fingerprints import FINGERPRINTS, read_held_out, write_fingerprints
-from asr_ray.data.shard_file import write_shard
-from asr_ray.data.summary import (
+from asr_ray.data.checks.duplicates import reject_overlaps
+from asr_ray.data.checks.findings import Findings, accepted_rows, findings_of
+from asr_ray.data.checks.fingerprints import FINGERPRINTS, read_held_out, write_fingerprints
+from asr_ray.data.checks.report import write_findings
+from asr_ray.data.checks.summary import (
     CATALOG,
     QUARANTINE,
     REPORT,
@@ -38,7 +36,7 @@ from asr_ray.data.summary import (
     digest_of_inputs,
     find_finished,
 )
-from asr_ray.data.survey import (
+from asr_ray.data.checks.survey import (
     SURVEY_SCHEMA,
     CorpusFile,
     by_shard,
@@ -52,6 +50,8 @@ from asr_ray.data.survey import (
     rejected_rows,
     survey,
 )
+from asr_ray.data.corpus import READERS, Place, Span
+from asr_ray.data.shard_file import write_shard
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.records import Tokenizer, Utterance
 from asr_ray.settings import CheckSettings, PrepareSettings

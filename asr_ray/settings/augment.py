@@ -1,7 +1,7 @@
 """The schema of `data.augment`: what is done to the audio of an utterance each time it is trained on.
 
 Every operation is off until its section is written. Files of noises and rooms are read by
-`asr_ray.data.sounds`: a folder of audio files, or a manifest with one `audio_filepath` a line.
+`asr_ray.data.augment.sounds`: a folder of audio files, or a manifest with one `audio_filepath` a line.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from asr_ray.data.findings import Findings, findings_of
-from asr_ray.data.fingerprints import HeldOut
+from asr_ray.data.checks.findings import Findings, findings_of
+from asr_ray.data.checks.fingerprints import HeldOut
 from asr_ray.data.mix import Key
 from asr_ray.records import Reason, Rejected
 from asr_ray.settings import CheckSettings, CorpusSettings, PrepareSettings

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from asr_ray.data.assemble import Assembler
 from asr_ray.data.audio import decode_pcm16, encode_flac
-from asr_ray.data.augment import Augmenter
-from asr_ray.data.speed import Draws
+from asr_ray.data.augment.augmenter import Augmenter
+from asr_ray.data.augment.speed import Draws
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
 from asr_ray.records import Batch, Position, PromptTable, Utterance

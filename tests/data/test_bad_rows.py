@@ -17,8 +17,8 @@ import pytest
 import soundfile
 
 from asr_ray.data.audio import encode_flac
+from asr_ray.data.checks.quarantine import Checked, check_utterance
 from asr_ray.data.corpus import nemo_manifest
-from asr_ray.data.quarantine import Checked, check_utterance
 from asr_ray.records import Reason, Rejected
 from asr_ray.settings import CheckSettings, CorpusSettings
 from asr_ray.testing.fakes import FakeTokenizer

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from asr_ray.data.audio import decode_pcm16
+from asr_ray.data.checks.quarantine import Checked, check_utterance
 from asr_ray.data.corpus import READERS, Row
-from asr_ray.data.quarantine import Checked, check_utterance
 from asr_ray.records import Reason, Rejected, Utterance
 from asr_ray.settings import CheckSettings, CorpusSettings
 from asr_ray.testing.corpora import WRITERS, Clip, clips

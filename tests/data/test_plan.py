@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr_ray.data.augment.speed import SpeedRule, Speeds, Uses
 from asr_ray.data.batching import BatchBudget, CostModel
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.mix import Key, MixPolicy, mix_shares
 from asr_ray.data.plan import Plan, PlannedStep, ScheduledMix
 from asr_ray.data.plan_summary import plan_summary, plan_warnings, summary_tree
-from asr_ray.data.speed import SpeedRule, Speeds, Uses
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.records import SAMPLE_RATE, Position
 from asr_ray.testing.catalogs import made_up_catalog

@@ -17,15 +17,15 @@ import soundfile
 from asr_ray.data import shards
 from asr_ray.data.audio import audio_hash, encode_flac
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
+from asr_ray.data.checks.findings import findings_of_folder
+from asr_ray.data.checks.fingerprints import read_fingerprints
+from asr_ray.data.checks.summary import PrepareSummary
+from asr_ray.data.checks.survey import by_shard, corpus_files, lay_out, survey
+from asr_ray.data.checks.text_checks import text_hash
 from asr_ray.data.corpus import hf_parquet
-from asr_ray.data.findings import findings_of_folder
-from asr_ray.data.fingerprints import read_fingerprints
 from asr_ray.data.read import addresses, decode_pcm16, read_rows, read_utterances
 from asr_ray.data.shard_file import SHARD_SCHEMA
 from asr_ray.data.shards import check_corpora, prepare
-from asr_ray.data.summary import PrepareSummary
-from asr_ray.data.survey import by_shard, corpus_files, lay_out, survey
-from asr_ray.data.text_checks import text_hash
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.settings import CheckDataSettings, CheckSettings, CorpusSettings, PrepareSettings
 from asr_ray.testing.corpora import WRITERS, clips, write_hf_parquet, write_nemo_tarred

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from asr_ray.data import storage
-from asr_ray.data.duplicates import Overlaps, RepeatedText
-from asr_ray.data.fingerprints import digest_of_held_out
-from asr_ray.data.quarantine import Tally
-from asr_ray.data.survey import CorpusFile
+from asr_ray.data.checks.duplicates import Overlaps, RepeatedText
+from asr_ray.data.checks.fingerprints import digest_of_held_out
+from asr_ray.data.checks.quarantine import Tally
+from asr_ray.data.checks.survey import CorpusFile
 from asr_ray.records import Tokenizer
 from asr_ray.settings import PrepareSettings
 

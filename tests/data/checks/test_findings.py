@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asr_ray.data.findings import read_quarantine, write_quarantine
+from asr_ray.data.checks.findings import read_quarantine, write_quarantine
 from asr_ray.errors import DataError
 from asr_ray.records import Reason
 from asr_ray.testing.findings import findings_with, rejected_row

@@ -10,7 +10,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ray.data.effects import (
+from asr_ray.data.augment.effects import (
     Samples,
     at_speed,
     check_codecs,
@@ -21,7 +21,7 @@ from asr_ray.data.effects import (
     with_gain,
     with_noise,
 )
-from asr_ray.data.speed import played_samples
+from asr_ray.data.augment.speed import played_samples
 from asr_ray.errors import EnvironmentFault
 from asr_ray.records import SAMPLE_RATE
 from asr_ray.settings.augment import Codec

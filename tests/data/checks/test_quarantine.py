@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ray.data.audio import encode_flac
-from asr_ray.data.quarantine import (
+from asr_ray.data.checks.quarantine import (
     Checked,
     check_utterance,
     limit_error,
     official_tag,
     tally,
 )
-from asr_ray.data.text_checks import script_share
+from asr_ray.data.checks.text_checks import script_share
 from asr_ray.errors import DataError
 from asr_ray.locales import LOCALES
 from asr_ray.records import Reason, Rejected, Utterance
@@ -84,7 +84,7 @@ def test_hours_of_silence_in_a_small_file_are_refused_by_the_header(monkeypatch:
     def never(audio: bytes, **keywords: object) -> None:
         raise AssertionError("decoded before the limits were checked")
 
-    monkeypatch.setattr("asr_ray.data.quarantine.decode_stored", never)
+    monkeypatch.setattr("asr_ray.data.checks.quarantine.decode_stored", never)
     bomb = encode_flac(np.zeros(16_000 * 600, dtype=np.int16))
 
     assert len(bomb) < 100_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ray.data.text_checks import control_character, mojibake, spoken_characters, text_hash
+from asr_ray.data.checks.text_checks import control_character, mojibake, spoken_characters, text_hash
 
 SENTENCES = {
     "fr-FR": "Ça va ? Où est l’élève naïve… « là-bas »",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_ray.data.sounds import Sounds
+from asr_ray.data.augment.sounds import Sounds
 from asr_ray.errors import DataError
 from asr_ray.records import SAMPLE_RATE
 from asr_ray.testing.noise import noise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from asr_ray.data.advice import advice_of, remedy_of
-from asr_ray.data.findings import Findings
+from asr_ray.data.checks.advice import advice_of, remedy_of
+from asr_ray.data.checks.findings import Findings
 from asr_ray.records import Reason
 from asr_ray.testing.findings import findings_with, rejected_row
 

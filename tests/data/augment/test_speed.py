@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ray.data.speed import SpeedRule, Speeds, Uses, num_samples, played_samples
+from asr_ray.data.augment.speed import SpeedRule, Speeds, Uses, num_samples, played_samples
 from asr_ray.errors import ConfigError
 from asr_ray.records import SAMPLE_RATE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from asr_ray.data.findings import Findings
-from asr_ray.data.profile import LocaleProfile
+from asr_ray.data.checks.findings import Findings
+from asr_ray.data.checks.profile import LocaleProfile
 from asr_ray.records import Reason
 from asr_ray.report.numbers import counted, listed, percent
 

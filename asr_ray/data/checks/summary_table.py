@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from asr_ray.data.summary import PrepareSummary
+from asr_ray.data.checks.summary import PrepareSummary
 from asr_ray.report.numbers import counted
 
 

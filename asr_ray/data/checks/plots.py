@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from asr_ray.data.profile import Histogram, LocaleProfile, Spread
-from asr_ray.data.summary import Prepared
+from asr_ray.data.checks.profile import Histogram, LocaleProfile, Spread
+from asr_ray.data.checks.summary import Prepared
 from asr_ray.report.numbers import counted
 from asr_ray.report.svg import Canvas, Scale, round_ticks
 

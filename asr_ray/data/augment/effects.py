@@ -15,8 +15,8 @@ import scipy.signal
 import soundfile
 import soxr
 
+from asr_ray.data.augment.speed import played_samples
 from asr_ray.data.shuffle import Int64s
-from asr_ray.data.speed import played_samples
 from asr_ray.errors import EnvironmentFault
 from asr_ray.records import SAMPLE_RATE
 from asr_ray.settings.augment import Codec

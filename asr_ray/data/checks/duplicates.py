@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from asr_ray.data.fingerprints import HeldOut
-from asr_ray.data.survey import CorpusFile, mark, origin_of
+from asr_ray.data.checks.fingerprints import HeldOut
+from asr_ray.data.checks.survey import CorpusFile, mark, origin_of
 from asr_ray.records import Reason
 from asr_ray.settings import CheckSettings
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_ray.data.audio import to_pcm16
-from asr_ray.data.effects import (
+from asr_ray.data.augment.effects import (
     Samples,
     at_speed,
     check_codecs,
@@ -25,9 +25,9 @@ from asr_ray.data.effects import (
     with_gain,
     with_noise,
 )
+from asr_ray.data.augment.sounds import Sounds
+from asr_ray.data.augment.speed import SpeedRule
 from asr_ray.data.shuffle import uniforms
-from asr_ray.data.sounds import Sounds
-from asr_ray.data.speed import SpeedRule
 from asr_ray.settings.augment import AugmentSettings, SpeedSettings
 
 

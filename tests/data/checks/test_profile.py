@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ray.data.profile import histogram_of, profile_of
+from asr_ray.data.checks.profile import histogram_of, profile_of
 
 
 def rows(*lines: tuple[str, float, int, int, int]) -> pa.Table:

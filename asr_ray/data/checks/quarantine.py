@@ -16,7 +16,7 @@ import numpy.typing as npt
 import soundfile
 
 from asr_ray.data.audio import AudioHeader, audio_hash, contradicts_flac_md5, decode_stored, read_header
-from asr_ray.data.text_checks import control_character, mojibake, script_share, text_hash
+from asr_ray.data.checks.text_checks import control_character, mojibake, script_share, text_hash
 from asr_ray.errors import DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, LOCALES, nearest
 from asr_ray.records import SAMPLE_RATE, Reason, Rejected, Tokenizer, Utterance

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ray.data.duplicates import Overlaps, find_overlaps, reject_overlaps
-from asr_ray.data.findings import accepted_rows
-from asr_ray.data.fingerprints import HeldOut
-from asr_ray.data.survey import SURVEY_SCHEMA, CorpusFile
+from asr_ray.data.checks.duplicates import Overlaps, find_overlaps, reject_overlaps
+from asr_ray.data.checks.findings import accepted_rows
+from asr_ray.data.checks.fingerprints import HeldOut
+from asr_ray.data.checks.survey import SURVEY_SCHEMA, CorpusFile
 from asr_ray.settings import CheckSettings, CorpusSettings
 
 FILES = [CorpusFile(corpus=CorpusSettings(path="m.jsonl", source="a"), path=Path("m.jsonl"))]

@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from asr_ray.data.data_plots import NUM_SERIES_COLOURS, colour_of_source, duration_plot, hours_plot, legend
-from asr_ray.data.data_report import headline, render_data_report, write_findings
-from asr_ray.data.findings import Findings
-from asr_ray.data.profile import Histogram
-from asr_ray.data.summary import Prepared
+from asr_ray.data.checks.findings import Findings
+from asr_ray.data.checks.plots import NUM_SERIES_COLOURS, colour_of_source, duration_plot, hours_plot, legend
+from asr_ray.data.checks.profile import Histogram
+from asr_ray.data.checks.report import headline, render_data_report, write_findings
+from asr_ray.data.checks.summary import Prepared
 from asr_ray.errors import DataError
 from asr_ray.records import Reason
 from asr_ray.testing.findings import findings_with, rejected_row

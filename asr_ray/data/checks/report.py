@@ -9,11 +9,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from asr_ray.data import data_plots
-from asr_ray.data.advice import advice_of, remedy_of
-from asr_ray.data.findings import Findings, write_quarantine
-from asr_ray.data.quarantine import Tally
-from asr_ray.data.summary import QUARANTINE, REPORT
+from asr_ray.data.checks import plots
+from asr_ray.data.checks.advice import advice_of, remedy_of
+from asr_ray.data.checks.findings import Findings, write_quarantine
+from asr_ray.data.checks.quarantine import Tally
+from asr_ray.data.checks.summary import QUARANTINE, REPORT
 from asr_ray.records import Reason
 from asr_ray.report.numbers import audio_time, counted, listed, percent
 from asr_ray.report.page import render_page
@@ -54,7 +54,7 @@ def write_data_report(path: Path, findings: Findings) -> None:
 def render_data_report(findings: Findings, *, created: datetime) -> str:
     """Return the report as HTML; sections without data are left out."""
     return render_page(
-        "data_report.html",
+        "report.html",
         package=__package__,
         title=_title(findings),
         created=created,
@@ -63,7 +63,7 @@ def render_data_report(findings: Findings, *, created: datetime) -> str:
         tiles=_tiles(findings),
         advice=advice_of(findings),
         plots=_plots(findings),
-        legend=data_plots.legend(data_plots.colour_of_source(findings.summary.prepared)),
+        legend=plots.legend(plots.colour_of_source(findings.summary.prepared)),
         tallies=_worst_first(findings.tallies),
         reasons=findings.reasons,
         remedy_of=remedy_of,
@@ -157,9 +157,9 @@ def _plots(findings: Findings) -> dict[str, Markup]:
     if not findings.summary.utterances:
         return {}
     return {
-        "hours": Markup(data_plots.hours_plot(findings.summary.prepared)),
-        "durations": Markup(data_plots.duration_plot(findings.profile.histogram)),
-        "density": Markup(data_plots.density_plot(findings.profile.locales)),
+        "hours": Markup(plots.hours_plot(findings.summary.prepared)),
+        "durations": Markup(plots.duration_plot(findings.profile.histogram)),
+        "density": Markup(plots.density_plot(findings.profile.locales)),
     }
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ray.data.survey import SURVEY_SCHEMA, CorpusFile, by_shard, lay_out, reject_duplicates
+from asr_ray.data.checks.survey import SURVEY_SCHEMA, CorpusFile, by_shard, lay_out, reject_duplicates
 from asr_ray.settings import CorpusSettings
 
 FILES = [CorpusFile(corpus=CorpusSettings(path="m.jsonl", source="a"), path="m.jsonl")]

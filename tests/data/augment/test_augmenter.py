@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ray.data.audio import encode_flac
-from asr_ray.data.augment import Augmenter, speed_rule
-from asr_ray.data.speed import SpeedRule, played_samples
+from asr_ray.data.augment.augmenter import Augmenter, speed_rule
+from asr_ray.data.augment.speed import SpeedRule, played_samples
 from asr_ray.settings.augment import AugmentSettings
 from asr_ray.testing.noise import noise
 

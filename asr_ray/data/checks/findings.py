@@ -16,12 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
-from asr_ray.data.duplicates import find_overlaps
-from asr_ray.data.fingerprints import HeldOut, read_fingerprints, read_held_out
-from asr_ray.data.profile import Profile, profile_of
-from asr_ray.data.quarantine import Tally, limit_error, tally
-from asr_ray.data.read import addresses, read_utterances
-from asr_ray.data.summary import (
+from asr_ray.data.checks.duplicates import find_overlaps
+from asr_ray.data.checks.fingerprints import HeldOut, read_fingerprints, read_held_out
+from asr_ray.data.checks.profile import Profile, profile_of
+from asr_ray.data.checks.quarantine import Tally, limit_error, tally
+from asr_ray.data.checks.summary import (
     CATALOG,
     QUARANTINE,
     Prepared,
@@ -29,6 +28,7 @@ from asr_ray.data.summary import (
     read_summary,
     rejected_by_reason,
 )
+from asr_ray.data.read import addresses, read_utterances
 from asr_ray.errors import DataError
 from asr_ray.records import Reason, Rejected
 from asr_ray.report.numbers import counted

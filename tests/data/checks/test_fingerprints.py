@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from asr_ray.data.fingerprints import (
+from asr_ray.data.checks.fingerprints import (
     FINGERPRINTS,
     SCHEMA,
     digest_of_held_out,

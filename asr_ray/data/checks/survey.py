@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asr_ray.data import storage
+from asr_ray.data.checks.quarantine import Checked, check_utterance
 from asr_ray.data.corpus import READERS, Span
-from asr_ray.data.quarantine import Checked, check_utterance
 from asr_ray.data.shard_file import shard_path
 from asr_ray.errors import DataError
 from asr_ray.records import Reason, Rejected, Tokenizer, Utterance

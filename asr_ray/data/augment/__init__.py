@@ -1,0 +1,1 @@
+"""Audio changed at random but reproducibly: planned (speed), listed (sounds), applied (effects)."""
