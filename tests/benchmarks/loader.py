@@ -173,7 +173,7 @@ def batches_of(prepared: Path) -> Iterator[Batch]:
     import ray
 
     ray.init(
-        address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
+        address="local", num_cpus=1, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
     )
     start = ResumePoint(position=Position(), world_size=1, steps_taken=0)
     dataset = planned_dataset(planned_data(prepared), start, world_size=1)
