@@ -1,17 +1,15 @@
 """The data of one run, decided and readable: mix, plan, prompts, and the batches of any window.
 
-Pure apart from reading the catalog and the shards; Ray enters in `feed.py`. Small enough to travel with
-every reading task, because a plan is built again from the catalog wherever it is needed.
+Pure apart from reading the catalog; Ray enters in `feed.py`. Small enough to travel, because a plan is
+built again from the catalog wherever it is needed.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -31,10 +29,12 @@ from asr_ray.data.mix import (
     mix_shares,
 )
 from asr_ray.data.plan import Plan, PlannedStep, ScheduledMix
-from asr_ray.data.read import addresses, read_utterances
+from asr_ray.data.read import RowAddress
+from asr_ray.data.recipe import BatchReader, BatchRecipe, StepRecipe
+from asr_ray.data.shuffle import Int64s
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import check_locale, nearest
-from asr_ray.records import Batch, Position, PromptTable, Tokenizer, Utterance
+from asr_ray.records import Position, PromptTable, Tokenizer
 from asr_ray.settings import DataSettings, MixSettings, SourceSettings, TrainSettings
 from asr_ray.settings.augment import AugmentSettings
 
@@ -42,6 +42,9 @@ Schedule = tuple[tuple[int, Mix], ...]
 """(plan step, mix that is due from it on), the first from 0."""
 
 _NO_HISTORY = "[]"
+
+PART_UTTERANCES = 512
+"""What one task reads: about an hour of speech, a second of decoding, 60 MB before and 120 MB after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,16 +189,38 @@ class PlannedData:
             yield position, len(steps)
             position, steps_taken = steps[-1].after, steps_taken + len(steps)
 
-    def read_window(self, position: Position, *, num_steps: int, world_size: int) -> Iterator[Batch]:
-        """Yield the batches of the window at `position` in order: step by step, rank by rank."""
-        steps = self.plan.window_steps(position, world_size=world_size)[:num_steps]
-        # Each row group once for the whole window: its rows are spread over most of the batches.
-        utterances = _read_rows(self.data.train, catalog=self.plan.catalog, steps=steps)
-        for step in steps:
-            for batch in step.uses:
-                chosen = [utterances[int(row)] for row in batch.rows]
-                draws = self.plan.draws(batch) if self.assembler.augmenters else None
-                yield self.assembler.assemble(chosen, position=step.position, after=step.after, draws=draws)
+    def parts(
+        self, start: ResumePoint, *, world_size: int, utterances: int = PART_UTTERANCES
+    ) -> Iterator[list[StepRecipe]]:
+        """Yield what is still to read, some steps of a window at a time.
+
+        Args:
+            utterances: about as many make a part.
+        """
+        for position, num_steps in self.windows(start, world_size=world_size):
+            steps = self.plan.window_steps(position, world_size=world_size)[:num_steps]
+            total = sum(len(uses) for step in steps for uses in step.uses)
+            parts = max(1, round(total / utterances))
+            for some in np.array_split(np.arange(num_steps), min(parts, num_steps)):
+                yield [self._recipe(steps[index]) for index in some.tolist()]
+
+    @property
+    def reader(self) -> BatchReader:
+        """What makes batches of the parts."""
+        return BatchReader(root=self.data.train, assembler=self.assembler)
+
+    def _recipe(self, step: PlannedStep) -> StepRecipe:
+        return StepRecipe(
+            position=step.position,
+            after=step.after,
+            batches=tuple(
+                BatchRecipe(
+                    addresses=_addresses(self.plan.catalog, rows=uses.rows),
+                    draws=self.plan.draws(uses) if self.assembler.augmenters else None,
+                )
+                for uses in step.uses
+            ),
+        )
 
 
 def augment_of(data: DataSettings, *, source: str) -> AugmentSettings:
@@ -313,8 +338,7 @@ def _key(name: str) -> Key:
     return locale, source
 
 
-def _read_rows(root: Path, *, catalog: Catalog, steps: Sequence[PlannedStep]) -> dict[int, Utterance]:
-    """Return the utterances of some steps by catalog row, their audio still encoded."""
-    batches = itertools.chain.from_iterable(step.batches for step in steps)
-    rows = np.unique(np.concatenate(list(batches)))
-    return dict(zip(rows.tolist(), read_utterances(root, addresses(catalog.table.take(rows))), strict=True))
+def _addresses(catalog: Catalog, *, rows: Int64s) -> tuple[RowAddress, ...]:
+    names = catalog.shards
+    columns = (numbers[rows].tolist() for numbers in (catalog.shard, catalog.row_group, catalog.row))
+    return tuple(RowAddress(names[shard], group, row) for shard, group, row in zip(*columns, strict=True))

@@ -63,8 +63,8 @@ def consume(planned: PlannedData, start: ResumePoint, *, world_size: int) -> lis
 def planned_ids(planned: PlannedData, *, world_size: int) -> list[list[tuple[str, ...]]]:
     """Ids of each step and rank, read straight from the plan."""
     steps: list[list[tuple[str, ...]]] = []
-    for position, num_steps in planned.windows(START, world_size=world_size):
-        batches = list(planned.read_window(position, num_steps=num_steps, world_size=world_size))
+    for part in planned.parts(START, world_size=world_size):
+        batches = list(planned.reader.batches(part))
         steps += [
             [batch.ids for batch in batches[i : i + world_size]] for i in range(0, len(batches), world_size)
         ]

@@ -55,8 +55,8 @@ def test_a_killed_reading_task_costs_no_batch(planned: PlannedData, tmp_path: Pa
     assert marker.exists()
 
 
-def test_a_slow_window_is_waited_for_and_not_overtaken(planned: PlannedData) -> None:
-    position, num_steps = next(planned.windows(START, world_size=2))
+def test_a_slow_part_is_waited_for_and_not_overtaken(planned: PlannedData) -> None:
+    part = next(planned.parts(START, world_size=2))
     seen: list[str] = []
 
     class Listening(FakeTokenizer):
@@ -65,7 +65,7 @@ def test_a_slow_window_is_waited_for_and_not_overtaken(planned: PlannedData) -> 
             return super().encode(text)
 
     listening = replace(planned, assembler=replace(planned.assembler, tokenizer=Listening()))
-    first = list(listening.read_window(position, num_steps=num_steps, world_size=2))
+    first = list(listening.reader.batches(part))
     assert first
     slow = FaultyTokenizer(slow_texts=frozenset(seen[:3]), delay_s=1.0)
     assert_is_plan(planned, with_tokenizer(planned, slow))
@@ -75,7 +75,7 @@ def test_a_shard_that_stays_away_ends_the_feed_and_is_named(planned: PlannedData
     root = tmp_path / "copy"
     shutil.copytree(planned.data.train, root)
     broken = replace(planned, data=planned.data.model_copy(update={"train": root}))
-    next(broken.windows(START, world_size=1))  # the plan is made while all is there
+    next(broken.parts(START, world_size=1))  # the plan is made while all is there
     shards = sorted((root / "shards").rglob("*.parquet"))
     for shard in shards:
         shard.unlink()

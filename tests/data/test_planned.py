@@ -16,7 +16,7 @@ from asr_ray.config import load
 from asr_ray.data.audio import encode_flac
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.plan import PlannedStep
-from asr_ray.data.planned import PlannedData, ResumePoint, mix_schedule
+from asr_ray.data.planned import PART_UTTERANCES, PlannedData, ResumePoint, mix_schedule
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
 from asr_ray.records import Batch, Position, PromptTable, Tokenizer
@@ -60,12 +60,11 @@ def planned(root: Path) -> PlannedData:
     return build(settings_for(root))
 
 
-def read_all(planned: PlannedData, start: ResumePoint, *, world_size: int) -> list[Batch]:
-    return [
-        batch
-        for position, num_steps in planned.windows(start, world_size=world_size)
-        for batch in planned.read_window(position, num_steps=num_steps, world_size=world_size)
-    ]
+def read_all(
+    planned: PlannedData, start: ResumePoint, *, world_size: int, utterances: int = PART_UTTERANCES
+) -> list[Batch]:
+    parts = planned.parts(start, world_size=world_size, utterances=utterances)
+    return [batch for part in parts for batch in planned.reader.batches(part)]
 
 
 def of_batches(batches: Sequence[Batch]) -> list[Identity]:
@@ -79,6 +78,16 @@ def of_plan(steps: Sequence[PlannedStep], *, root: Path) -> list[Identity]:
         for step in steps
         for batch in step.batches
     ]
+
+
+@pytest.mark.parametrize("utterances", [1, 7, 20])
+def test_parts_of_any_size_hold_the_same_batches(planned: PlannedData, utterances: int) -> None:
+    parts = list(planned.parts(START, world_size=2, utterances=utterances))
+    whole = read_all(planned, START, world_size=2)
+
+    assert of_batches(read_all(planned, START, world_size=2, utterances=utterances)) == of_batches(whole)
+    assert len(parts) > len(list(planned.parts(START, world_size=2)))
+    assert all(parts)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
@@ -130,9 +139,7 @@ def test_it_travels_to_a_reading_task(planned: PlannedData) -> None:
     copy = pickle.loads(pickle.dumps(planned))
 
     assert copy.plan.digest == planned.plan.digest
-    assert of_batches(list(copy.read_window(Position(), num_steps=2, world_size=2))) == of_batches(
-        list(planned.read_window(Position(), num_steps=2, world_size=2))
-    )
+    assert next(copy.parts(START, world_size=2)) == next(planned.parts(START, world_size=2))
 
 
 def test_the_configured_mix_reaches_the_plan(root: Path) -> None:

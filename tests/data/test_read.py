@@ -1,7 +1,8 @@
-"""Utterances come back in the order asked for, and each row group is read once."""
+"""Utterances come back in the order asked for, and of the audio nothing else is read."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ray.data.audio import encode_flac
-from asr_ray.data.read import RowAddress, read_rows, read_utterances
+from asr_ray.data.read import RowAddress, read_utterances
 from asr_ray.data.shard_file import write_shard
 from asr_ray.errors import DataError
 from asr_ray.records import Utterance
@@ -54,25 +55,38 @@ def test_any_rows_in_any_order(root: Path, wanted: list[tuple[str, int]]) -> Non
         assert each.prompt_mode == utterance(shard, number).prompt_mode
 
 
-def test_each_row_group_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-    read_row_group = pq.ParquetFile.read_row_group
+def test_audio_that_is_not_asked_for_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_bytes: list[int] = []
+    pread = os.pread
 
-    def count(self: pq.ParquetFile, row_group: int) -> object:
-        read.append(row_group)
-        return read_row_group(self, row_group)
+    def count(descriptor: int, length: int, start: int) -> bytes:
+        read_bytes.append(length)
+        return pread(descriptor, length, start)
 
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", count)
+    monkeypatch.setattr(os, "pread", count)
 
-    read_utterances(root, [RowAddress("a.parquet", n % 3, n % 2) for n in range(12)])
+    (found,) = read_utterances(root, [RowAddress("a.parquet", 1, 2)])
 
-    assert sorted(read) == [0, 1, 2]
+    assert read_bytes == [len(found.audio)]
+
+
+def test_other_readers_of_parquet_find_the_same_audio(root: Path) -> None:
+    audio = pq.read_table(root / "a.parquet").column("audio").to_pylist()
+
+    assert audio == [utterance("a.parquet", n).audio for n in range(10)]
+
+
+def test_a_shard_of_another_writer_is_refused(root: Path, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(root / "a.parquet"), tmp_path / "a.parquet")
+
+    with pytest.raises(DataError, match=r"a\.parquet: its footer does not say"):
+        read_utterances(tmp_path, [RowAddress("a.parquet", 0, 0)])
 
 
 @pytest.mark.parametrize(("row_group", "row"), [(9, 0), (0, 4)])
 def test_a_catalog_of_another_run_is_found_out(root: Path, row_group: int, row: int) -> None:
     with pytest.raises(DataError, match=r"a\.parquet: row group"):
-        read_rows(root / "a.parquet", row_group=row_group, rows=[row])
+        read_utterances(root, [RowAddress("a.parquet", row_group, row)])
 
 
 def test_missing_and_damaged_shards_are_named(root: Path, tmp_path: Path) -> None:

@@ -14,13 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.data import DataIterator
 
-from asr_ray.data.feed import (
+from asr_ray.data.augment.speed import Draws
+from asr_ray.data.blocks import (
     batch_from_row,
     decode_position,
     encode_position,
-    read_batches,
+    part_from_row,
     row_of_batch,
+    row_of_part,
 )
+from asr_ray.data.feed import read_batches
+from asr_ray.data.read import RowAddress
+from asr_ray.data.recipe import BatchRecipe, StepRecipe
 from asr_ray.errors import TrainingError
 from asr_ray.records import Batch, Position
 
@@ -75,6 +80,46 @@ def test_a_row_becomes_the_batch_it_was_made_of(
 
 def test_a_batch_is_one_row() -> None:
     assert row_of_batch(batch_of(5, position=Position(), after=Position())).num_rows == 1
+
+
+def part_of(positions: list[Position], *, ranks: int, drawn: bool, seed: int) -> list[StepRecipe]:
+    rng = np.random.default_rng(seed)
+
+    def batch() -> BatchRecipe:
+        rows = rng.integers(0, 2**31, (rng.integers(1, 5), 2)).tolist()
+        draws = Draws(rng.integers(0, 2**64, len(rows), dtype=np.uint64), rng.uniform(0.9, 1.1, len(rows)))
+        return BatchRecipe(
+            addresses=tuple(RowAddress(f"σ/{row % 3}.parquet", group, row) for group, row in rows),
+            draws=draws if drawn else None,
+        )
+
+    return [
+        StepRecipe(position=place, after=after, batches=tuple(batch() for _ in range(ranks)))
+        for place, after in itertools.pairwise(positions)
+    ]
+
+
+def flat(steps: list[StepRecipe]) -> list[object]:
+    return [
+        (step.position, step.after, batch.addresses)
+        + (() if batch.draws is None else (batch.draws.keys.tolist(), batch.draws.speeds.tolist()))
+        for step in steps
+        for batch in step.batches
+    ]
+
+
+@given(
+    places=st.lists(positions, min_size=2, max_size=4),
+    ranks=st.integers(1, 3),
+    drawn=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_a_part_is_read_back(places: list[Position], ranks: int, drawn: bool, seed: int) -> None:
+    part = part_of(places, ranks=ranks, drawn=drawn, seed=seed)
+    row = through_a_file(row_of_part(part))
+
+    assert row.num_rows == 1
+    assert flat(part_from_row(row)) == flat(part)
 
 
 @given(position=positions)
