@@ -124,6 +124,12 @@ def test_a_damaged_utterance_is_named() -> None:
         assemble([POOL[0], damaged])
 
 
+def test_audio_of_another_length_than_prepared_is_named() -> None:
+    shorter = replace(POOL[1], audio=encode_flac(noise(0.1)), duration_s=0.2)
+    with pytest.raises(DataError, match=r"has 0\.100 s where 0\.200 s were prepared"):
+        assemble([POOL[0], shorter])
+
+
 def test_a_locale_without_a_slot_is_named() -> None:
     with pytest.raises(ConfigError, match="utterance el-GR-radio-0000: unknown locale 'xx-YY'"):
         assemble([replace(POOL[0], locale="xx-YY")])
