@@ -69,7 +69,8 @@ def planned_dataset(planned: PlannedData, start: ResumePoint, *, world_size: int
     options = dataset.context.execution_options
     options.preserve_order = True
     # Otherwise reading runs ahead until half of the object store is full, and takes the CPUs for it.
-    ahead_bytes = int(planned.data.read_ahead_s * SAMPLE_RATE * AUDIO_DTYPE.itemsize)
+    ahead_s = planned.data.read_ahead_s * world_size
+    ahead_bytes = int(ahead_s * SAMPLE_RATE * AUDIO_DTYPE.itemsize)
     options.resource_limits = options.resource_limits.copy(object_store_memory=ahead_bytes)
     return dataset
 

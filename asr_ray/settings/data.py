@@ -120,4 +120,4 @@ class DataSettings(Settings):
     tags: Literal["none", "append"] = "none"
     """`append` writes the language tag after each transcript."""
     read_ahead_s: PositiveFloat = 7200.0
-    """Seconds of audio that may wait, decoded, in the object store of the cluster (32 KB each)."""
+    """Seconds of audio per rank that may wait, decoded, in the object store of the cluster (32 KB each)."""
