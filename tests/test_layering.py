@@ -66,7 +66,22 @@ DECIDING = (
             "checks/advice",
         )
     ),
-    *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
+    *(
+        f"evaluate/{name}.py"
+        for name in (
+            "policies",
+            "normalise",
+            "number_words",
+            "leaderboard",
+            "counts",
+            "writing",
+            "tags",
+            "bootstrap",
+            "score",
+            "paired",
+            "objective",
+        )
+    ),
 )
 
 MAX_LINES = 400

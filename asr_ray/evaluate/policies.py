@@ -163,6 +163,11 @@ def _cldr(language: str, *, years: bool = False, point: bool = False, ordinal: b
     )
 
 
+def _norwegian(language: str, *fixes: tuple[str, str]) -> NumberWords:
+    # CLDR accents every one, as writers only do to tell it from the article.
+    return NumberWords(language=language, year_rules=_YEAR, ordinal_point=True, fixes=fixes)
+
+
 _WHISPER = "nothing beyond what the Whisper normaliser opens: contractions, titles, number words, US spelling"
 
 _OFFICIAL = (
@@ -237,7 +242,7 @@ _OFFICIAL = (
     # The rule sets for invoices hold the written forms (двадесет), the others the spoken (двайсет).
     Policy(locale="bg-BG", numbers=NumberWords(language="bg", rules="spellout-cardinal-neuter-financial")),
     Policy(locale="et-EE", numbers=_cldr("et", ordinal=True)),
-    Policy(locale="nb-NO", numbers=_cldr("no", years=True, ordinal=True)),
+    Policy(locale="nb-NO", numbers=_norwegian("no", ("én", "en"))),
     Policy(
         locale="el-GR",
         # CLDR accents the word for thousands twice.
@@ -257,7 +262,7 @@ _OFFICIAL = (
         caveat="spelling with and without vowel letters",
     ),
     Policy(locale="mt-MT", numbers=_cldr("mt", point=True)),
-    Policy(locale="nn-NO", numbers=_cldr("nn", years=True, ordinal=True)),
+    Policy(locale="nn-NO", numbers=_norwegian("nn", ("éin", "ein"), ("nitten hundre", "nittenhundre"))),
 )
 
 POLICIES: dict[str, Policy] = {policy.locale: policy for policy in _OFFICIAL}

@@ -1,6 +1,6 @@
 """The normalisers as a page of the documentation, made from the policies themselves.
 
-    python -m asr_ray.evaluate.policy_page docs/normalisers.md
+python -m asr_ray.evaluate.policy_page docs/normalisers.md
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ scored again.
 | normalised | the headline: rules below |
 | unfolded | normalised without the rules of the locale and with all marks, where there are such rules |
 | number_canonical | normalised, whole numbers spelled out; none where a language is not covered |
-| leaderboard | as the Open ASR Leaderboard scores: English, German, French, Italian, Spanish, Portuguese, Dutch |
+| leaderboard | as the Open ASR Leaderboard scores, for the seven languages that it scores in words |
 | characters, words | normalised in the other unit; words for Korean alone, whose blanks nobody agrees on |
 
 Every locale but English:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,8 +86,9 @@ class LocaleScore:
         resampled: what the interval was drawn over.
         utterances: all of them, silent ones included.
         views: "raw", "normalised", "number_canonical" and "leaderboard", the last two None where the
-            language is not covered; "unfolded" where the policy forgives letters or marks; "characters"
-            (normalised, CER) for locales scored in words, "words" for Korean.
+            language is not covered or nothing is left to score; "unfolded" where the policy forgives
+            letters or marks; "characters" (normalised, CER) for locales scored in words, "words" for
+            Korean. All over the spoken utterances.
         writing: punctuation and case.
         script_mismatches: hypotheses that are mostly in another script than the locale's.
         beyond_full: spoken utterances with more errors than reference tokens; collapse shows here first.
@@ -135,6 +135,11 @@ class LocaleScore:
         silent = self.counts.silent_utterances
         return self.counts.hallucinated_utterances / silent if silent else None
 
+    @property
+    def script_mismatch_rate(self) -> float:
+        """Share of hypotheses that are mostly in another script than the locale's."""
+        return self.script_mismatches / self.utterances
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `metrics.json`."""
         return {
@@ -154,7 +159,7 @@ class LocaleScore:
             "empty_rate": self.empty_rate,
             "hallucination_rate": self.hallucination_rate,
             "length_ratio": self.length_ratio,
-            "script_mismatch_rate": self.script_mismatches / self.utterances,
+            "script_mismatch_rate": self.script_mismatch_rate,
             "beyond_full_rate": self.beyond_full / self.counts.utterances,
             "counts": dataclasses.asdict(self.counts),
             "writing": dataclasses.asdict(self.writing),
@@ -237,43 +242,65 @@ def _score_locale(rows: Sequence[Hypothesis], *, locale: str, replications: int,
             f"{locale}: none of {len(rows)} references has anything to score after normalising",
             fix="check the transcripts of this locale, or leave it out of the evaluation",
         )
-    counted = _counts_by_view(rows, locale=locale, normalised=normalised)
-    units = dict.fromkeys(counted, unit) | _OTHER_UNITS
-    spoken = [place for place, counts in enumerate(normalised) if counts.tokens]
-    groups = speaker_groups([rows[place].speaker for place in spoken])
-    # One set of draws for all views, so that their intervals can be compared.
-    columns = [
-        [getattr(view[place], name) for place in spoken] for view in counted.values() for name in _RATE
-    ]
-    sums = resampled_sums(np.column_stack(columns), replications=replications, seed=seed, groups=groups)
-    scores: dict[str, ViewScore | None] = {
-        name: _view_score(total_of(counts), sums[:, 2 * index : 2 * index + 2], unit=units[name])
-        for index, (name, counts) in enumerate(counted.items())
-    }
-    normalised_score = scores["normalised"]
-    assert normalised_score is not None
+    spoken = [row for row, counts in zip(rows, normalised, strict=True) if counts.tokens]
+    counted = _counts_by_view(spoken, locale=locale, normalised=[each for each in normalised if each.tokens])
+    groups = speaker_groups([row.speaker for row in spoken])
+    views = _view_scores(counted, unit=unit, groups=groups, replications=replications, seed=seed)
     return LocaleScore(
         unit=unit,
         counts=total,
-        ci95=normalised_score.ci95,
+        ci95=views["normalised"].ci95,
         resampled="speaker" if groups else "utterance",
         utterances=len(rows),
-        views=dict.fromkeys(_ALWAYS_NAMED) | scores,
+        views=dict.fromkeys(_ALWAYS_NAMED) | views,
         writing=functools.reduce(
-            operator.add,
-            (count_writing(rows[place].ref, rows[place].hyp, locale=locale, unit=unit) for place in spoken),
+            operator.add, (count_writing(row.ref, row.hyp, locale=locale, unit=unit) for row in spoken)
         ),
         script_mismatches=sum(_is_in_another_script(row) for row in rows),
-        beyond_full=sum(counts.errors > counts.tokens for counts in normalised if counts.tokens),
+        beyond_full=sum(each.errors > each.tokens for each in normalised if each.tokens),
     )
 
 
-_RATE = ("errors", "tokens")
 _ALWAYS_NAMED = ("raw", "normalised", "number_canonical", "leaderboard")
 _OTHER_UNITS: dict[str, Unit] = {"characters": "cer", "words": "wer", "leaderboard": "wer"}
 
 # Korean has blanks between words, but no agreement on where they belong.
 _ALSO_IN_WORDS = frozenset({"ko"})
+
+
+def _view_scores(
+    counted: Mapping[str, Sequence[Counts]],
+    *,
+    unit: Unit,
+    groups: Sequence[str] | None,
+    replications: int,
+    seed: int,
+) -> dict[str, ViewScore]:
+    """Return the score of each view that has something to score."""
+    totals = {name: total_of(counts) for name, counts in counted.items()}
+    named = [name for name, total in totals.items() if total.tokens]
+    # One set of draws for all views, so that their intervals can be compared.
+    columns = [[getattr(each, field) for each in counted[name]] for name in named for field in _RATE]
+    sums = resampled_sums(np.column_stack(columns), replications=replications, seed=seed, groups=groups)
+    return {
+        name: ViewScore(
+            unit=_OTHER_UNITS.get(name, unit),
+            errors=totals[name].errors,
+            tokens=totals[name].tokens,
+            rate=totals[name].rate,
+            ci95=interval95(_rates(sums[:, 2 * index], sums[:, 2 * index + 1])),
+        )
+        for index, name in enumerate(named)
+    }
+
+
+_RATE = ("errors", "tokens")
+
+
+def _rates(errors: npt.NDArray[np.float64], tokens: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    # A draw without any reference token says nothing; only tiny test sets have one.
+    drawn = tokens > 0
+    return errors[drawn] / tokens[drawn]
 
 
 def _counts_by_view(
@@ -310,15 +337,3 @@ def _is_in_another_script(row: Hypothesis) -> bool:
     # Without its tag, which is Latin everywhere.
     written = view_text(row.hyp, locale=row.locale, view="raw")
     return script_share(written, locale=row.locale) < _OWN_SCRIPT
-
-
-def _view_score(counts: Counts, sums: npt.NDArray[np.float64], *, unit: Unit) -> ViewScore:
-    # A draw without any reference token says nothing; only tiny test sets have one.
-    possible = sums[sums[:, 1] > 0]
-    return ViewScore(
-        unit=unit,
-        errors=counts.errors,
-        tokens=counts.tokens,
-        rate=counts.rate,
-        ci95=interval95(possible[:, 0] / possible[:, 1]) if len(possible) else (math.nan, math.nan),
-    )
