@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from asr_ray.errors import ConfigError
-from asr_ray.evaluate.number_words import spell_numbers
+from asr_ray.evaluate.number_words import join_digits, spell_numbers
 from asr_ray.evaluate.policies import NORMALISER_VERSION, Policy, policy_of
 from asr_ray.evaluate.whisper import english
 from asr_ray.locales import Unit
@@ -95,7 +95,8 @@ def tokens(text: str, *, unit: Unit) -> list[str]:
 # Each transcript is asked for several times: in words, in characters, against a second model.
 @functools.lru_cache(maxsize=65_536)
 def _normalised(text: str, locale: str) -> str:
-    return _compared(_prepared(text), policy_of(locale))
+    policy = policy_of(locale)
+    return _compared(_prepared(_with_whole_numbers(text, policy)), policy)
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -109,12 +110,17 @@ def _number_canonical(text: str, locale: str) -> str:
 
 
 def _unfolded(text: str, locale: str) -> str:
-    return _by_character(_prepared(text), _PLAIN)
+    return _by_character(_prepared(_with_whole_numbers(text, policy_of(locale))), _PLAIN)
 
 
 def _raw(text: str, locale: str) -> str:
     # NFC: the same letter composed or not is one letter, whoever typed it.
     return " ".join(unicodedata.normalize("NFC", _LANGUAGE_TAG.sub(" ", text)).split())
+
+
+def _with_whole_numbers(text: str, policy: Policy) -> str:
+    # Else 10.000 would be two words and 10000 one.
+    return join_digits(text, numbers=policy.numbers) if policy.numbers else text
 
 
 def _prepared(text: str) -> str:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from unicode_rbnf import RbnfEngine
 
 _MOST_DIGITS = 12
-_DIGIT = re.compile(r"\d")
+_DIGIT, _NO_DIGIT = re.compile(r"\d"), re.compile(r"\D")
 
-_BLANKS = "\u0020\u00a0\u2007\u2009\u202f"
+_NARROW_BLANKS = "\u00a0\u2007\u2009\u202f"
 
 # Chinese, Japanese, Korean and Thai write numbers and words without a blank between them.
 _WITHOUT_BLANKS = frozenset({"ja", "ko", "th", "zh"})
@@ -38,24 +38,55 @@ def spell_numbers(text: str, *, numbers: NumberWords) -> str:
     return _pattern(numbers).sub(lambda match: _spelled(match, numbers), text)
 
 
+def join_digits(text: str, *, numbers: NumberWords) -> str:
+    """Return `text` with the marks and narrow blanks that group digits taken out: 10.000 -> 10000.
+
+    A common blank is left: only the number-canonical view takes it for a group.
+
+    Args:
+        text: before NFKC, which turns narrow blanks into common ones.
+    """
+    if not _DIGIT.search(text):
+        return text
+    return _grouped(numbers).sub(lambda match: _NO_DIGIT.sub("", match.group()), text)
+
+
 @functools.cache
 def _pattern(numbers: NumberWords) -> re.Pattern[str]:
-    group = f"[{_BLANKS}{',٬' if numbers.point else '.'}]"
-    # `[^\W_]` is a letter or digit of any script.
-    glued = "[A-Za-z]" if numbers.language in _WITHOUT_BLANKS else r"[^\W\d_]"
-    before = rf"(?<!\d)(?<!{glued})(?<!\d[.,:/٫٬])"
-    after = rf"(?!\d)(?!{glued})(?![.,:/٫٬]\d)"
-    grouped = [rf"\d{{1,3}}(?:{group}\d{{3}})+"]
-    if numbers.point:
-        grouped.append(r"\d{1,2}(?:,\d{2})+,\d{3}")  # lakhs and crores
     # One or two digits and a point inside a sentence: the third, not three and a full stop.
     ordinal = r"(?!\d{1,2}\.\s+\w)" if numbers.ordinal_point else ""
-    return re.compile(rf"{before}{ordinal}(?:{'|'.join(grouped)}|\d+){after}")
+    groups = _digit_groups(numbers, blanks=f" {_NARROW_BLANKS}")
+    return re.compile(f"{_before(numbers)}{ordinal}(?:{groups}|\\d+){_after(numbers)}")
+
+
+@functools.cache
+def _grouped(numbers: NumberWords) -> re.Pattern[str]:
+    groups = _digit_groups(numbers, blanks=_NARROW_BLANKS)
+    return re.compile(f"{_before(numbers)}(?:{groups}){_after(numbers)}")
+
+
+def _digit_groups(numbers: NumberWords, *, blanks: str) -> str:
+    groups = rf"\d{{1,3}}(?:[{blanks}{',٬' if numbers.point else '.'}]\d{{3}})+"
+    # Lakhs and crores, where a comma groups.
+    return rf"{groups}|\d{{1,2}}(?:,\d{{2}})+,\d{{3}}" if numbers.point else groups
+
+
+def _before(numbers: NumberWords) -> str:
+    return rf"(?<!\d)(?<!{_glued(numbers)})(?<!\d[.,:/٫٬])"
+
+
+def _after(numbers: NumberWords) -> str:
+    return rf"(?!\d)(?!{_glued(numbers)})(?![.,:/٫٬]\d)"
+
+
+def _glued(numbers: NumberWords) -> str:
+    # A letter of any script, or of Latin alone where numbers and words touch anyway.
+    return "[A-Za-z]" if numbers.language in _WITHOUT_BLANKS else r"[^\W\d_]"
 
 
 def _spelled(match: re.Match[str], numbers: NumberWords) -> str:
     written = match.group()
-    digits = re.sub(r"\D", "", written)
+    digits = _NO_DIGIT.sub("", written)
     if len(digits) > _MOST_DIGITS or (len(digits) > 1 and int(digits[0]) == 0):
         return written
     value, following = int(digits), match.string[match.end() :]

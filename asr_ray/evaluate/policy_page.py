@@ -35,12 +35,13 @@ scored again.
 Every locale but English:
 
 1. Language tags `<xx-XX>` are taken off. Look-alikes of the apostrophe become one.
-2. NFKC: full-width and half-width forms, ligatures and digits in circles become the plain ones.
-3. Joiners, bidirectional controls and soft hyphens go.
-4. The single characters that the rules of the locale name are replaced; then lower case, then its patterns.
-5. Letters, digits, combining marks and apostrophes inside words stay; digits of every script become 0-9;
+2. Points or commas, as the locale uses them, and narrow blanks that group digits go: 10.000 is 10000.
+3. NFKC: full-width and half-width forms, ligatures and digits in circles become the plain ones.
+4. Joiners, bidirectional controls and soft hyphens go.
+5. The single characters that the rules of the locale name are replaced; then lower case, then its patterns.
+6. Letters, digits, combining marks and apostrophes inside words stay; digits of every script become 0-9;
    Greek final sigma becomes the medial one; all else becomes a blank, brackets without the words in them.
-6. Where marks are optional (Arabic harakat, Hebrew niqqud) they go; where they carry vowels they stay.
+7. Where marks are optional (Arabic harakat, Hebrew niqqud) they go; where they carry vowels they stay.
 
 English follows the Whisper normaliser, after brackets have become blanks: contractions are opened, number
 words become digits, spelling American, hesitations go. Its number-canonical view is the same.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asr_ray.evaluate.normalise import normalise, view_text
-from asr_ray.evaluate.number_words import spell_numbers
+from asr_ray.evaluate.number_words import join_digits, spell_numbers
 from asr_ray.evaluate.policies import POLICIES, NumberWords, policy_of
 from asr_ray.locales import LOCALES
 
@@ -215,3 +215,19 @@ def test_fixes_of_a_library_are_applied() -> None:
     arabic = policy_of("ar-AR").numbers
     assert arabic == NumberWords(library="num2words", language="ar", point=True, fixes=((" و ", " و"),))
     assert spell_numbers("21", numbers=arabic) == "واحد وعشرون"
+
+
+@pytest.mark.parametrize(
+    ("locale", "written", "joined"),
+    [
+        ("de-DE", "10.000, 1.000.000 und 3.5", "10000, 1000000 und 3.5"),
+        ("fr-FR", "10\u202f000 et 10 000", "10000 et 10 000"),
+        ("hi-IN", "12,34,567 और 1,234", "1234567 और 1234"),
+        ("ja-JP", "1,000円と3,14", "1000円と3,14"),
+    ],
+)
+def test_marks_that_group_digits_go_and_others_stay(locale: str, written: str, joined: str) -> None:
+    numbers = policy_of(locale).numbers
+    assert numbers is not None
+    assert join_digits(written, numbers=numbers) == joined
+    assert normalise(written, locale=locale) == normalise(joined, locale=locale)
