@@ -110,7 +110,13 @@ def _number_canonical(text: str, locale: str) -> str:
 
 
 def _unfolded(text: str, locale: str) -> str:
-    return _by_character(_prepared(_with_whole_numbers(text, policy_of(locale))), _PLAIN)
+    policy = _unfolded_policy(locale)
+    return _by_character(_prepared(_with_whole_numbers(text, policy)), policy)
+
+
+@functools.cache
+def _unfolded_policy(locale: str) -> Policy:
+    return policy_of(locale).unfolded()
 
 
 def _raw(text: str, locale: str) -> str:
@@ -193,8 +199,6 @@ def _scored_form(character: str, policy: Policy) -> str:
         return ""
     return character if kind[0] in "LN" or character == "'" else " "
 
-
-_PLAIN = Policy(locale="")
 
 _VIEWS: dict[View, Callable[[str, str], str]] = {
     "raw": _raw,

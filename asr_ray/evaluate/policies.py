@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from asr_ray.locales import LOCALES
@@ -31,12 +31,14 @@ class Rule:
         name, why: for the documentation.
         characters: single characters -> replacement, before lower-casing; keys of both cases where needed.
         patterns: (regular expression, replacement) on the lower-case text, in their order.
+        forgives: False for what only reads the script right, such as its capitals.
     """
 
     name: str
     why: str
     characters: Mapping[str, str] = field(default_factory=dict)
     patterns: tuple[tuple[str, str], ...] = ()
+    forgives: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,12 @@ class Policy:
     @property
     def folds(self) -> bool:
         """Whether letters or marks are forgiven that somebody may want to see judged."""
-        return bool(self.rules) or not self.keeps_marks
+        return any(rule.forgives for rule in self.rules) or not self.keeps_marks
+
+    def unfolded(self) -> Policy:
+        """Return the policy without what it forgives."""
+        rules = tuple(rule for rule in self.rules if not rule.forgives)
+        return replace(self, rules=rules, keeps_marks=True, joins_quotes=False)
 
 
 def _both_cases(pairs: Mapping[str, str]) -> dict[str, str]:
@@ -108,6 +115,7 @@ DOTLESS_I = Rule(
     name="dotted and dotless i",
     why="the capital of ı is I, that of i is İ; lower-casing for other languages merges or splits them",
     characters={"I": "ı", "İ": "i"},
+    forgives=False,
 )
 COMMA_BELOW = Rule(
     name="comma below",

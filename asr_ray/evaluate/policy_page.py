@@ -51,9 +51,25 @@ Numbers are spelled as one counts, without case and gender; the words of a decli
 other transcript are then errors. Languages with a reading of their own (neunzehnhundert...) get it for 1100
 to 1999, Chinese digit by digit before 年.
 
-Rates count words, for Japanese, Korean, Chinese and Thai characters without blanks (code points: a Thai vowel
-sign is one). Punctuation counts as wrong where a mark of `. , ? ! ; :` or its kin in another script differs;
-case where a word differs in nothing else.
+## Rates
+
+| in `metrics.json` | what it is |
+|---|---|
+| rate | errors of all utterances / reference tokens of all; never a mean of rates |
+| tokens | words; characters without blanks (code points, vowel signs included) for ja, ko, zh, th |
+| ci95, resampled | percentile bootstrap over speakers where ten or more are known, else utterances |
+| macro, macro_wer, macro_cer | mean over locales: all of them, those scored in words, in characters |
+| punctuation_error_rate | marks `. , ? ! ; :` and their kin in other scripts: wrong / (wrong + right) |
+| case_error_rate | words right but for their capitals / words right when case is ignored; null without capitals |
+| empty_rate | spoken utterances for which nothing was written |
+| hallucination_rate | silent ones (no words in the reference, or `[silence]` and the like) with something written |
+| length_ratio | tokens written / reference tokens, spoken utterances |
+| script_mismatch_rate | hypotheses of which most letters are of another script than the locale's |
+| beyond_full_rate | spoken utterances with more errors than reference tokens |
+| tags | named language against spoken, from raw text: accuracy by locale and by language, confusion matrix |
+
+Totals equal those of other tools (jiwer, in a test); the split into substitutions, deletions and insertions
+depends on how ties are broken.
 
 """
 
