@@ -60,9 +60,9 @@ to 1999, Chinese digit by digit before 年.
 | ci95, resampled | percentile bootstrap over speakers where ten or more are known, else utterances |
 | macro, macro_wer, macro_cer | mean over locales: all of them, those scored in words, in characters |
 | punctuation_error_rate | marks `. , ? ! ; :` and their kin in other scripts: wrong / (wrong + right) |
-| case_error_rate | words right but for their capitals / words right when case is ignored; null without capitals |
+| case_error_rate | words right but for their capitals / words right without case; null without capitals |
 | empty_rate | spoken utterances for which nothing was written |
-| hallucination_rate | silent ones (no words in the reference, or `[silence]` and the like) with something written |
+| hallucination_rate | silent ones (no words in the reference, or `[silence]`) with something written |
 | length_ratio | tokens written / reference tokens, spoken utterances |
 | script_mismatch_rate | hypotheses of which most letters are of another script than the locale's |
 | beyond_full_rate | spoken utterances with more errors than reference tokens |
