@@ -54,7 +54,19 @@ ABOUT_DATA = (
     "planned",
 )
 
+ABOUT_SCORES = (
+    "policies",
+    "number_words",
+    "leaderboard",
+    "counts",
+    "writing",
+    "tags",
+    "bootstrap",
+    "paired",
+)
+
 DECIDING = (
+    *(f"evaluate/{name}.py" for name in ABOUT_SCORES),
     *(f"data/{name}.py" for name in ABOUT_DATA),
     *(
         f"data/{name}.py"
@@ -66,22 +78,7 @@ DECIDING = (
             "checks/advice",
         )
     ),
-    *(
-        f"evaluate/{name}.py"
-        for name in (
-            "policies",
-            "normalise",
-            "number_words",
-            "leaderboard",
-            "counts",
-            "writing",
-            "tags",
-            "bootstrap",
-            "score",
-            "paired",
-            "objective",
-        )
-    ),
+    *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
 )
 
 MAX_LINES = 400
