@@ -54,7 +54,19 @@ ABOUT_DATA = (
     "planned",
 )
 
+ABOUT_SCORES = (
+    "policies",
+    "number_words",
+    "leaderboard",
+    "counts",
+    "writing",
+    "tags",
+    "bootstrap",
+    "paired",
+)
+
 DECIDING = (
+    *(f"evaluate/{name}.py" for name in ABOUT_SCORES),
     *(f"data/{name}.py" for name in ABOUT_DATA),
     *(
         f"data/{name}.py"

@@ -55,7 +55,14 @@ def transcribe(
         )
         texts.update(zip(batch, decoded, strict=True))
     return [
-        Hypothesis(id=u.id, locale=u.locale, ref=u.text, hyp=texts[index], duration_s=u.duration_s)
+        Hypothesis(
+            id=u.id,
+            locale=u.locale,
+            ref=u.text,
+            hyp=texts[index],
+            duration_s=u.duration_s,
+            speaker=u.speaker or "",
+        )
         for index, u in enumerate(utterances)
     ]
 

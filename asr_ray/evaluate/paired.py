@@ -13,9 +13,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from asr_ray.errors import DataError
-from asr_ray.evaluate.bootstrap import Interval, interval95, resampled_rates, two_sided_p
+from asr_ray.evaluate.bootstrap import (
+    Interval,
+    Resampled,
+    interval95,
+    resampled_rates,
+    speaker_groups,
+    two_sided_p,
+)
+from asr_ray.evaluate.counts import Counts, Hypothesis, count_pair, rows_by_id, rows_by_locale
 from asr_ray.evaluate.normalise import NORMALISER_VERSION
-from asr_ray.evaluate.score import Counts, EvalReport, Hypothesis, count_pair, rows_by_id, rows_by_locale
+from asr_ray.evaluate.score import EvalReport
+from asr_ray.evaluate.tags import TagScore, score_tags
 from asr_ray.locales import Unit, unit_of
 
 Verdict = Literal["better", "worse", "no difference"]
@@ -34,6 +43,7 @@ class PairedResult:
         ci95: bootstrap interval of the delta.
         p_value: two-sided bootstrap p-value of "no difference".
         verdict: about the candidate; "no difference" when the interval holds 0.
+        resampled: what the interval was drawn over.
     """
 
     locale: str
@@ -44,10 +54,32 @@ class PairedResult:
     ci95: Interval
     p_value: float
     verdict: Verdict
+    resampled: Resampled
 
     def to_json(self) -> dict[str, Any]:
         """Return one element of `paired` in `metrics.json`."""
         return dataclasses.asdict(self) | {"ci95": list(self.ci95)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptComparison:
+    """What it costs to let the model find out the language.
+
+    Attributes:
+        by_locale: errors with the prompt `auto` against those with the locale as prompt; a positive delta
+            is the cost.
+        tags: languages the model named under `auto`; None when tags were stripped.
+    """
+
+    by_locale: tuple[PairedResult, ...]
+    tags: TagScore | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for `metrics.json`."""
+        return {
+            "by_locale": [result.to_json() for result in self.by_locale],
+            "tags": self.tags and self.tags.to_json(),
+        }
 
 
 def compare(
@@ -72,7 +104,10 @@ def compare(
         unit = unit_of(locale)
         before = [count_pair(row, unit=unit) for row in rows]
         after = [count_pair(partners[row.id], unit=unit) for row in rows]
-        delta, ci95, p_value = _delta(before, after, seed=seed)
+        groups = speaker_groups(
+            [row.speaker for row, counts in zip(rows, before, strict=True) if counts.tokens]
+        )
+        delta, ci95, p_value = _delta(before, after, seed=seed, groups=groups)
         results.append(
             PairedResult(
                 locale=locale,
@@ -83,9 +118,24 @@ def compare(
                 ci95=ci95,
                 p_value=p_value,
                 verdict="better" if ci95[1] < 0 else "worse" if ci95[0] > 0 else "no difference",
+                resampled="speaker" if groups else "utterance",
             )
         )
     return tuple(results)
+
+
+def compare_prompts(
+    forced_rows: Sequence[Hypothesis], auto_rows: Sequence[Hypothesis], *, seed: int = 0
+) -> PromptComparison:
+    """Compare one model with the locale as prompt and with `auto`, on the same utterances.
+
+    Raises:
+        DataError: see `compare`.
+    """
+    return PromptComparison(
+        by_locale=compare(forced_rows, auto_rows, baseline="locale", candidate="auto", seed=seed),
+        tags=score_tags((row.locale, row.hyp) for row in auto_rows),
+    )
 
 
 def metrics_document(
@@ -114,7 +164,9 @@ def metrics_document(
     }
 
 
-def _delta(before: Sequence[Counts], after: Sequence[Counts], *, seed: int) -> tuple[float, Interval, float]:
+def _delta(
+    before: Sequence[Counts], after: Sequence[Counts], *, seed: int, groups: Sequence[str] | None
+) -> tuple[float, Interval, float]:
     """Return the difference of the rates, its interval and its p-value."""
     spoken = [(first, second) for first, second in zip(before, after, strict=True) if first.tokens]
     if not spoken:
@@ -124,7 +176,7 @@ def _delta(before: Sequence[Counts], after: Sequence[Counts], *, seed: int) -> t
         )
     changes = [second.errors - first.errors for first, second in spoken]
     lengths = [first.tokens for first, _ in spoken]
-    samples = resampled_rates(changes, lengths, replications=PAIRED_REPLICATIONS, seed=seed)
+    samples = resampled_rates(changes, lengths, replications=PAIRED_REPLICATIONS, seed=seed, groups=groups)
     return sum(changes) / sum(lengths), interval95(samples), two_sided_p(samples)
 
 

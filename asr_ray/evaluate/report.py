@@ -108,6 +108,8 @@ def render_report(data: ReportData) -> str:
         tiles=_tiles(data),
         chips=[_chip(row, row.paired) for row in rows if row.paired],
         plots=_plots(data, rows),
+        resampled=_resampled(rows),
+        tagged=any(report.tags for report in data.reports.values()),
         unit_of=unit_of,
         points=points,
     )
@@ -192,6 +194,15 @@ def _plots(data: ReportData, rows: Sequence[LocaleRow]) -> dict[str, Markup]:
     if data.planned_s or data.consumed_s:
         drawn["audio"] = plots.audio_plot(planned_s=data.planned_s, consumed_s=data.consumed_s)
     return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def _resampled(rows: Sequence[LocaleRow]) -> str:
+    drawn = {score.resampled for row in rows for score in (row.base, row.tuned) if score}
+    if drawn == {"speaker"}:
+        return "speakers"
+    # Only few test sets name their speakers; saying so is the least.
+    note = "utterances and are somewhat too narrow where one speaker has several"
+    return note if drawn == {"utterance"} else f"speakers where they are known, else {note}"
 
 
 def _mean(rows: Sequence[LocaleRow], *, base: bool = False) -> float:

@@ -6,80 +6,64 @@ over a whole test set: counts are summed and divided once, never averaged over u
 words (WER) or characters without blanks (CER), as `asr_ray.locales` says for each locale. The split into
 substitutions, deletions and insertions depends on how ties are broken and is indicative; totals are not.
 
-Utterances whose reference has no tokens say nothing about the rate and are kept out of it; the tokens
-a model writes there are counted apart (`hallucinated_tokens`).
+Utterances whose reference has no tokens, or is marked as silence, say nothing about the rate and are kept
+out of it; what a model writes there is counted apart (`hallucinated_utterances`, `hallucinated_tokens`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import operator
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import kaldialign
+import numpy as np
+import numpy.typing as npt
 
+from asr_ray.data.checks.text_checks import script_share
 from asr_ray.errors import DataError
-from asr_ray.evaluate.bootstrap import REPLICATIONS, Interval, interval95, resampled_rates
-from asr_ray.evaluate.normalise import View, tokens, view_text
+from asr_ray.evaluate.bootstrap import (
+    REPLICATIONS,
+    Interval,
+    Resampled,
+    interval95,
+    resampled_sums,
+    speaker_groups,
+)
+from asr_ray.evaluate.counts import (
+    Counts,
+    Hypothesis,
+    check_ids,
+    compared_texts,
+    count_as_leaderboard,
+    count_pair,
+    count_tokens,
+    rows_by_id,
+    rows_by_locale,
+    total_of,
+)
+from asr_ray.evaluate.leaderboard import on_leaderboard
+from asr_ray.evaluate.normalise import View, tokens, view_text, views_of
+from asr_ray.evaluate.tags import TagScore, score_tags
+from asr_ray.evaluate.writing import WritingCounts, count_writing
 from asr_ray.locales import Unit, unit_of
 
+__all__ = [
+    "Counts",
+    "EvalReport",
+    "Hypothesis",
+    "LocaleScore",
+    "ViewScore",
+    "count_pair",
+    "rows_by_id",
+    "rows_by_locale",
+    "score_pairs",
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hypothesis:
-    """What a model wrote for one utterance, next to what was said; both raw."""
-
-    id: str
-    locale: str
-    ref: str
-    hyp: str
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Integer counts; add them up, divide at the end.
-
-    Attributes:
-        tokens: reference tokens.
-        hypothesis_tokens: tokens written for the same utterances.
-        utterances: those with reference tokens; only they make the rate.
-        empty_hypotheses: of these, the ones for which nothing was written.
-        silent_utterances: those without reference tokens.
-        hallucinated_tokens: tokens written for silent utterances.
-    """
-
-    substitutions: int = 0
-    deletions: int = 0
-    insertions: int = 0
-    tokens: int = 0
-    hypothesis_tokens: int = 0
-    utterances: int = 0
-    empty_hypotheses: int = 0
-    silent_utterances: int = 0
-    hallucinated_tokens: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            **{
-                field.name: getattr(self, field.name) + getattr(other, field.name)
-                for field in dataclasses.fields(Counts)
-            }
-        )
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def rate(self) -> float:
-        """Errors per reference token; NaN when there was no reference token."""
-        return self.errors / self.tokens if self.tokens else math.nan
+# Less than this share of letters in the script of the locale: the model wrote another language.
+_OWN_SCRIPT = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +74,7 @@ class ViewScore:
     errors: int
     tokens: int
     rate: float
+    ci95: Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +83,26 @@ class LocaleScore:
 
     Attributes:
         ci95: bootstrap interval of the rate.
+        resampled: what the interval was drawn over.
         utterances: all of them, silent ones included.
-        views: "raw", "normalised" and, for locales scored in words, "characters" (normalised, CER).
+        views: "raw", "normalised", "number_canonical" and "leaderboard", the last two None where the
+            language is not covered or nothing is left to score; "unfolded" where the policy forgives
+            letters or marks; "characters" (normalised, CER) for locales scored in words, "words" for
+            Korean. All over the spoken utterances.
+        writing: punctuation and case.
+        script_mismatches: hypotheses that are mostly in another script than the locale's.
+        beyond_full: spoken utterances with more errors than reference tokens; collapse shows here first.
     """
 
     unit: Unit
     counts: Counts
     ci95: Interval
+    resampled: Resampled
     utterances: int
-    views: Mapping[str, ViewScore]
+    views: Mapping[str, ViewScore | None]
+    writing: WritingCounts
+    script_mismatches: int
+    beyond_full: int
 
     @property
     def errors(self) -> int:
@@ -133,6 +129,17 @@ class LocaleScore:
         """Tokens written per reference token; far from 1 means collapse or rambling."""
         return self.counts.hypothesis_tokens / self.counts.tokens
 
+    @property
+    def hallucination_rate(self) -> float | None:
+        """Share of silent utterances for which something was written; None without silent ones."""
+        silent = self.counts.silent_utterances
+        return self.counts.hallucinated_utterances / silent if silent else None
+
+    @property
+    def script_mismatch_rate(self) -> float:
+        """Share of hypotheses that are mostly in another script than the locale's."""
+        return self.script_mismatches / self.utterances
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `metrics.json`."""
         return {
@@ -141,19 +148,34 @@ class LocaleScore:
             "tokens": self.tokens,
             "rate": self.rate,
             "ci95": list(self.ci95),
+            "resampled": self.resampled,
             "utterances": self.utterances,
-            "views": {name: dataclasses.asdict(view) for name, view in self.views.items()},
+            "views": {
+                name: view and dataclasses.asdict(view) | {"ci95": list(view.ci95)}
+                for name, view in self.views.items()
+            },
+            "punctuation_error_rate": self.writing.punctuation_error_rate,
+            "case_error_rate": self.writing.case_error_rate,
             "empty_rate": self.empty_rate,
+            "hallucination_rate": self.hallucination_rate,
             "length_ratio": self.length_ratio,
+            "script_mismatch_rate": self.script_mismatch_rate,
+            "beyond_full_rate": self.beyond_full / self.counts.utterances,
             "counts": dataclasses.asdict(self.counts),
+            "writing": dataclasses.asdict(self.writing),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalReport:
-    """All locales of one model, in the order of their tags."""
+    """All locales of one model, in the order of their tags.
+
+    Attributes:
+        tags: languages named by the model; None when it named none.
+    """
 
     locales: Mapping[str, LocaleScore]
+    tags: TagScore | None = None
 
     @property
     def macro(self) -> float:
@@ -170,101 +192,148 @@ class EvalReport:
         return {
             "locales": {locale: score.to_json() for locale, score in self.locales.items()},
             "macro": self.macro,
+            # Means over the locales of one unit, for those who will not add words and characters.
+            **{f"macro_{unit}": self._macro_of(unit) for unit in ("wer", "cer")},
+            "tags": self.tags and self.tags.to_json(),
         }
 
+    def _macro_of(self, unit: str) -> float | None:
+        alike = [locale for locale, score in self.locales.items() if score.unit == unit]
+        return self.mean_rate(alike) if alike else None
 
-def score_pairs(rows: Sequence[Hypothesis], *, replications: int = REPLICATIONS, seed: int = 0) -> EvalReport:
+
+def score_pairs(
+    rows: Sequence[Hypothesis],
+    *,
+    replications: int = REPLICATIONS,
+    seed: int = 0,
+    expected_ids: Collection[str] | None = None,
+) -> EvalReport:
     """Score the hypotheses of one model, locale by locale.
 
+    Args:
+        expected_ids: of the test set; an utterance that is missing is then an error, not forgiven.
+
     Raises:
-        DataError: there are no rows, an id stands twice, or a locale has no reference token at all.
+        DataError: there are no rows, an id stands twice, ids are not the expected ones, or a locale has
+            no reference token at all.
     """
     if not rows:
         raise DataError("no hypotheses to score", fix="check that the test set is not empty")
-    rows_by_id(rows)
+    found = rows_by_id(rows)
+    if expected_ids is not None:
+        check_ids(found, expected=expected_ids)
     by_locale = rows_by_locale(rows)
     return EvalReport(
         locales={
             locale: _score_locale(by_locale[locale], locale=locale, replications=replications, seed=seed)
             for locale in sorted(by_locale)
-        }
+        },
+        tags=score_tags((row.locale, row.hyp) for row in rows),
     )
-
-
-def count_pair(row: Hypothesis, *, unit: Unit, view: View = "normalised") -> Counts:
-    """Count the errors of one utterance."""
-    reference = tokens(view_text(row.ref, locale=row.locale, view=view), unit=unit)
-    written = tokens(view_text(row.hyp, locale=row.locale, view=view), unit=unit)
-    if not reference:
-        return Counts(silent_utterances=1, hallucinated_tokens=len(written))
-    # Lists, never strings: given a string, kaldialign compares its characters, blanks included.
-    edits = kaldialign.edit_distance(reference, written)
-    return Counts(
-        substitutions=int(edits["sub"]),
-        deletions=int(edits["del"]),
-        insertions=int(edits["ins"]),
-        tokens=len(reference),
-        hypothesis_tokens=len(written),
-        utterances=1,
-        empty_hypotheses=int(not written),
-    )
-
-
-def rows_by_locale(rows: Iterable[Hypothesis]) -> dict[str, list[Hypothesis]]:
-    """Return the rows of each locale, in their order."""
-    by_locale: dict[str, list[Hypothesis]] = defaultdict(list)
-    for row in rows:
-        by_locale[row.locale].append(row)
-    return by_locale
-
-
-def rows_by_id(rows: Iterable[Hypothesis]) -> dict[str, Hypothesis]:
-    """Return the rows by utterance id.
-
-    Raises:
-        DataError: an id stands twice.
-    """
-    by_id: dict[str, Hypothesis] = {}
-    for row in rows:
-        if row.id in by_id:
-            raise DataError(
-                f"utterance id {row.id!r} stands twice among the hypotheses",
-                fix="score each utterance once; ids must be unique over all locales of a test set",
-            )
-        by_id[row.id] = row
-    return by_id
 
 
 def _score_locale(rows: Sequence[Hypothesis], *, locale: str, replications: int, seed: int) -> LocaleScore:
     unit = unit_of(locale)
-    per_utterance = [count_pair(row, unit=unit) for row in rows]
-    total = _sum(per_utterance)
+    normalised = [count_pair(row, unit=unit) for row in rows]
+    total = total_of(normalised)
     if not total.tokens:
         raise DataError(
             f"{locale}: none of {len(rows)} references has anything to score after normalising",
             fix="check the transcripts of this locale, or leave it out of the evaluation",
         )
-    views = {
-        "raw": _view_score(_sum(count_pair(row, unit=unit, view="raw") for row in rows), unit=unit),
-        "normalised": _view_score(total, unit=unit),
-    }
-    if unit == "wer":
-        views["characters"] = _view_score(_sum(count_pair(row, unit="cer") for row in rows), unit="cer")
-    spoken = [counts for counts in per_utterance if counts.tokens]
-    errors, lengths = [counts.errors for counts in spoken], [counts.tokens for counts in spoken]
-    samples = resampled_rates(errors, lengths, replications=replications, seed=seed)
+    spoken = [row for row, counts in zip(rows, normalised, strict=True) if counts.tokens]
+    counted = _counts_by_view(spoken, locale=locale, normalised=[each for each in normalised if each.tokens])
+    groups = speaker_groups([row.speaker for row in spoken])
+    views = _view_scores(counted, unit=unit, groups=groups, replications=replications, seed=seed)
     return LocaleScore(
         unit=unit,
         counts=total,
-        ci95=interval95(samples),
+        ci95=views["normalised"].ci95,
+        resampled="speaker" if groups else "utterance",
         utterances=len(rows),
-        views=views,
+        views=dict.fromkeys(_ALWAYS_NAMED) | views,
+        writing=functools.reduce(
+            operator.add, (count_writing(row.ref, row.hyp, locale=locale, unit=unit) for row in spoken)
+        ),
+        script_mismatches=sum(_is_in_another_script(row) for row in rows),
+        beyond_full=sum(each.errors > each.tokens for each in normalised if each.tokens),
     )
 
 
-def _view_score(counts: Counts, *, unit: Unit) -> ViewScore:
-    return ViewScore(unit=unit, errors=counts.errors, tokens=counts.tokens, rate=counts.rate)
+_ALWAYS_NAMED = ("raw", "normalised", "number_canonical", "leaderboard")
+_OTHER_UNITS: dict[str, Unit] = {"characters": "cer", "words": "wer", "leaderboard": "wer"}
+
+# Korean has blanks between words, but no agreement on where they belong.
+_ALSO_IN_WORDS = frozenset({"ko"})
 
 
-def _sum(counts: Iterable[Counts]) -> Counts:
-    return functools.reduce(operator.add, counts, Counts())
+def _view_scores(
+    counted: Mapping[str, Sequence[Counts]],
+    *,
+    unit: Unit,
+    groups: Sequence[str] | None,
+    replications: int,
+    seed: int,
+) -> dict[str, ViewScore]:
+    """Return the score of each view that has something to score."""
+    totals = {name: total_of(counts) for name, counts in counted.items()}
+    named = [name for name, total in totals.items() if total.tokens]
+    # One set of draws for all views, so that their intervals can be compared.
+    columns = [[getattr(each, field) for each in counted[name]] for name in named for field in _RATE]
+    sums = resampled_sums(np.column_stack(columns), replications=replications, seed=seed, groups=groups)
+    return {
+        name: ViewScore(
+            unit=_OTHER_UNITS.get(name, unit),
+            errors=totals[name].errors,
+            tokens=totals[name].tokens,
+            rate=totals[name].rate,
+            ci95=interval95(_rates(sums[:, 2 * index], sums[:, 2 * index + 1])),
+        )
+        for index, name in enumerate(named)
+    }
+
+
+_RATE = ("errors", "tokens")
+
+
+def _rates(errors: npt.NDArray[np.float64], tokens: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    # A draw without any reference token says nothing; only tiny test sets have one.
+    drawn = tokens > 0
+    return errors[drawn] / tokens[drawn]
+
+
+def _counts_by_view(
+    rows: Sequence[Hypothesis], *, locale: str, normalised: Sequence[Counts]
+) -> dict[str, Sequence[Counts]]:
+    """Return the counts of each utterance in each view that the locale has."""
+    unit = unit_of(locale)
+    found: dict[str, Sequence[Counts]] = {
+        view: [
+            _count_again(row, counts, unit=unit, view=view)
+            for row, counts in zip(rows, normalised, strict=True)
+        ]
+        for view in views_of(locale)
+    }
+    if unit == "wer":
+        found["characters"] = [count_pair(row, unit="cer") for row in rows]
+    elif locale.partition("-")[0] in _ALSO_IN_WORDS:
+        found["words"] = [count_pair(row, unit="wer") for row in rows]
+    if on_leaderboard(locale):
+        found["leaderboard"] = [count_as_leaderboard(row) for row in rows]
+    return found
+
+
+def _count_again(row: Hypothesis, normalised: Counts, *, unit: Unit, view: View) -> Counts:
+    """Count the errors of one utterance in another view; most look the same in most of them."""
+    texts = compared_texts(row, view=view)
+    if texts == compared_texts(row, view="normalised"):
+        return normalised
+    reference, written = (tokens(text, unit=unit) for text in texts)
+    return count_tokens(reference, written)
+
+
+def _is_in_another_script(row: Hypothesis) -> bool:
+    # Without its tag, which is Latin everywhere.
+    written = view_text(row.hyp, locale=row.locale, view="raw")
+    return script_share(written, locale=row.locale) < _OWN_SCRIPT

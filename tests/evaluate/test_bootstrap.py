@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from asr_ray.evaluate import bootstrap
-from asr_ray.evaluate.bootstrap import interval95, resampled_rates, two_sided_p
+from asr_ray.evaluate.bootstrap import (
+    MIN_SPEAKERS,
+    interval95,
+    resampled_rates,
+    resampled_sums,
+    speaker_groups,
+    two_sided_p,
+)
 
 
 def test_resampled_rates_scatter_around_the_rate_of_summed_counts() -> None:
@@ -39,3 +46,25 @@ def test_interval_holds_95_percent_of_the_samples() -> None:
 )
 def test_p_value_is_twice_the_smaller_tail_and_never_0(deltas: list[float], expected: float) -> None:
     assert two_sided_p(np.array(deltas)) == pytest.approx(expected)
+
+
+def test_columns_share_their_draws() -> None:
+    sums = resampled_sums([[1, 2], [3, 6], [0, 0]], replications=200, seed=0)
+    assert sums.shape == (200, 2)
+    assert (sums[:, 1] == 2 * sums[:, 0]).all()
+
+
+def test_groups_are_drawn_whole() -> None:
+    # Rows of a group are only ever added together, so each sum is a sum of group totals.
+    sums = resampled_sums([[1], [10], [1], [10]], replications=100, seed=0, groups=["a", "b", "a", "b"])
+    assert set(sums[:, 0]) <= {4.0, 22.0, 40.0}
+    one_each = resampled_sums([[1], [10]], replications=100, seed=0, groups=["x", "y"])
+    assert (one_each == resampled_sums([[1], [10]], replications=100, seed=0)).all()
+
+
+def test_speakers_are_drawn_only_when_all_are_known_and_there_are_enough() -> None:
+    enough = [str(number) for number in range(MIN_SPEAKERS)]
+    assert speaker_groups(enough) == enough
+    assert speaker_groups([*enough, ""]) is None
+    assert speaker_groups([*enough, None]) is None
+    assert speaker_groups(enough[1:]) is None

@@ -7,8 +7,11 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whisper_normalizer.basic import BasicTextNormalizer
 
-from asr_ray.evaluate.normalise import language_tags, normalise, tokens, view_text
+from asr_ray.errors import ConfigError
+from asr_ray.evaluate.normalise import language_tags, normalise, tokens, view_text, views_of
+from asr_ray.evaluate.policies import POLICIES
 from asr_ray.locales import LOCALES, unit_of
 
 OTHER_THAN_ENGLISH = [tag for tag in LOCALES if not tag.startswith("en")]
@@ -58,7 +61,7 @@ SENTENCES = {
 
 
 def test_there_is_an_example_for_every_locale() -> None:
-    assert SENTENCES.keys() == LOCALES.keys()
+    assert SENTENCES.keys() == LOCALES.keys() == POLICIES.keys()
 
 
 @pytest.mark.parametrize("locale", sorted(SENTENCES))
@@ -119,3 +122,128 @@ def test_tokens_are_words_or_characters_without_blanks() -> None:
     assert tokens("ab c", unit="wer") == ["ab", "c"]
     assert tokens("你 好", unit="cer") == ["你", "好"]
     assert {tag for tag in LOCALES if unit_of(tag) == "cer"} == {"ja-JP", "ko-KR", "zh-CN", "th-TH"}
+
+
+BASIC = BasicTextNormalizer()
+WITHOUT_DIACRITICS = BasicTextNormalizer(remove_diacritics=True)
+
+
+@pytest.mark.parametrize(
+    ("locale", "text", "expected"),
+    [
+        ("hi-IN", "हिन्दी में पढ़ना", "हिन्दी में पढ़ना"),
+        ("th-TH", "เก็บน้ำที่นี่", "เก็บน้ําที่นี่"),
+        ("ar-AR", "كَتَبَ الدَّرْسَ", "كتب الدرس"),
+        ("he-IL", "שָׁלוֹם עוֹלָם", "שלום עולם"),
+        ("tr-TR", "İstanbul", "istanbul"),
+    ],
+)
+def test_words_that_the_basic_whisper_normaliser_breaks_stay_whole(
+    locale: str, text: str, expected: str
+) -> None:
+    assert len(BASIC(text).split()) > len(text.split())
+    assert normalise(text, locale=locale).split() == unicodedata.normalize("NFKC", expected).split()
+
+
+@pytest.mark.parametrize(
+    ("locale", "one", "other"),
+    [
+        ("hi-IN", "कि", "की"),
+        ("th-TH", "ที่", "ทา"),
+        ("ja-JP", "ガ", "カ"),
+        ("fr-FR", "pêché", "peche"),
+        ("de-DE", "Maße", "Masse"),
+        ("pl-PL", "łoś", "los"),
+        ("da-DK", "bønder", "bonder"),
+    ],
+)
+def test_true_errors_that_removing_diacritics_hides_are_counted(locale: str, one: str, other: str) -> None:
+    if locale not in ("hi-IN", "th-TH"):
+        assert WITHOUT_DIACRITICS(one) == WITHOUT_DIACRITICS(other)
+    assert normalise(one, locale=locale) != normalise(other, locale=locale)
+
+
+def test_capitals_of_turkish_and_greek_are_their_own() -> None:
+    assert normalise("ISPARTA", locale="tr-TR") == normalise("ısparta", locale="tr-TR") == "ısparta"
+    assert normalise("ISPARTA", locale="de-DE") == "isparta"
+    assert normalise("İzmir", locale="tr-TR") == normalise("izmir", locale="tr-TR") == "izmir"
+    assert (
+        normalise("ΟΔΟΣ", locale="el-GR")
+        == normalise("οδος", locale="el-GR")
+        == normalise("οδοσ", locale="el-GR")
+    )
+
+
+def test_the_language_tag_is_read_before_anything_deletes_it() -> None:
+    text = "Καλημέρα <el-GR>"
+    assert "el" not in BASIC(text)
+    assert language_tags(text) == ("el-GR",)
+    assert normalise(text, locale="el-GR") == "καλημέρα"
+
+
+def test_compatibility_forms_are_one_in_scoring() -> None:
+    assert normalise("ｶﾞ１２", locale="ja-JP") == normalise("ガ12", locale="ja-JP")
+    assert normalise("ﬁn", locale="fr-FR") == "fin"
+    assert view_text("ﬁn", locale="fr-FR", view="raw") == "ﬁn"
+
+
+@pytest.mark.parametrize(
+    ("locale", "one", "other"),
+    [
+        ("fr-FR", "L’ œuvre d' art", "l'oeuvre d'art"),
+        ("fr-FR", "Quoi ? « Oui » !", "quoi oui"),
+        ("vi-VN", "hoà bình, thuỷ thủ", "hòa bình thủy thủ"),
+        ("vi-VN", "Nguyễn Thị Hòa", unicodedata.normalize("NFD", "Nguyễn Thị Hoà")),
+        ("th-TH", "นํ้า เเม่", "น้ำ แม่"),
+        ("hi-IN", "दु:ख", "दुःख"),
+        ("hi-IN", "क्‍ष", "क्ष"),
+        ("ar-AR", "عــلى", "علي"),
+        ("ar-AR", "كتاب", "کتاب"),
+        ("he-IL", "צה״ל", 'צה"ל'),
+        ("ro-RO", "Timişoara", "timișoara"),
+        ("ru-RU", "Всё", "все"),
+        ("it-IT", "L’acqua", "l'acqua"),
+        ("mt-MT", "ta’ Malta", "ta Malta"),
+        ("ko-KR", unicodedata.normalize("NFD", "한국어"), "한국어"),
+        ("zh-CN", "你好，ＡＢＣ！", "你好 abc"),
+    ],
+)
+def test_writers_differ_and_cost_nothing(locale: str, one: str, other: str) -> None:
+    assert normalise(one, locale=locale) == normalise(other, locale=locale)
+
+
+def test_vietnamese_tones_stay_where_they_tell_words_apart() -> None:
+    assert normalise("quý", locale="vi-VN") == "quý"
+    assert normalise("hoàng toàn", locale="vi-VN") == "hoàng toàn"
+    assert normalise("hoa", locale="vi-VN") != normalise("hoà", locale="vi-VN")
+
+
+def test_unfolded_view_shows_what_the_rules_forgive() -> None:
+    pairs = {"ar-AR": ("إلى المَدْرَسَةِ", "الى المدرسة"), "ru-RU": ("всё", "все"), "he-IL": ("שָׁלוֹם", "שלום")}
+    for locale, (one, other) in pairs.items():
+        assert "unfolded" in views_of(locale)
+        assert view_text(one, locale=locale, view="unfolded") != view_text(
+            other, locale=locale, view="unfolded"
+        )
+    # Nothing is forgiven in German, and reading Turkish capitals right forgives nothing.
+    assert "unfolded" not in views_of("de-DE")
+    assert "unfolded" not in views_of("tr-TR")
+
+
+def test_a_view_that_a_language_does_not_have_is_an_error() -> None:
+    assert "number_canonical" not in views_of("sw-KE")
+    with pytest.raises(ConfigError, match="sw-KE has no number_canonical view"):
+        view_text("1976", locale="sw-KE", view="number_canonical")
+
+
+def test_locales_outside_the_table_follow_their_language() -> None:
+    assert normalise("ISPARTA", locale="tr-CY") == normalise("ISPARTA", locale="az-AZ") == "ısparta"
+    assert normalise("It's twenty-one", locale="en-IN") == "it is 21"
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=40), locale=st.sampled_from(OTHER_THAN_ENGLISH))
+def test_number_view_of_a_text_without_digits_is_the_normalised_one(text: str, locale: str) -> None:
+    words = "".join(character for character in text if not character.isdigit() and not character.isnumeric())
+    seen = view_text(words, locale=locale, view="number_canonical")
+    assert seen == normalise(words, locale=locale)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from asr_ray.errors import DataError
-from asr_ray.evaluate.paired import compare, metrics_document
+from asr_ray.evaluate.paired import compare, compare_prompts, metrics_document
 from asr_ray.evaluate.score import Hypothesis, score_pairs
 from asr_ray.testing.transcripts import made_up_hypotheses
 
@@ -32,6 +32,38 @@ def test_paired_test_finds_small_consistent_gains_that_intervals_cannot() -> Non
 def test_equal_systems_do_not_differ() -> None:
     result = compare(made_up_hypotheses(50, noise=0.3), made_up_hypotheses(50, noise=0.3))[0]
     assert (result.verdict, result.delta, result.p_value) == ("no difference", 0.0, 1.0)
+
+
+def test_speakers_are_drawn_together() -> None:
+    # One speaker in twelve gets worse, and has most of the words: nothing to conclude for other speakers.
+    base = [
+        dataclasses.replace(row("ένα", "ένα", id=f"{speaker}-{n}"), speaker=str(speaker))
+        for speaker in range(12)
+        for n in range(60 if speaker == 0 else 5)
+    ]
+    tuned = [dataclasses.replace(r, hyp="") if r.speaker == "0" else r for r in base]
+    by_speaker = compare(base, tuned)[0]
+    unknown = [[dataclasses.replace(r, speaker="") for r in rows] for rows in (base, tuned)]
+    by_utterance = compare(*unknown)[0]
+    assert (by_speaker.verdict, by_speaker.resampled) == ("no difference", "speaker")
+    assert (by_utterance.verdict, by_utterance.resampled) == ("worse", "utterance")
+    assert by_speaker.delta == by_utterance.delta
+
+
+def test_auto_is_compared_with_the_forced_locale() -> None:
+    forced = [row("ένα δύο", "ένα δύο", id=str(n)) for n in range(40)]
+    auto = [
+        dataclasses.replace(r, hyp="ena dio <bg-BG>" if n % 2 else "ένα δύο <el-GR>")
+        for n, r in enumerate(forced)
+    ]
+    found = compare_prompts(forced, auto)
+    assert (found.by_locale[0].baseline, found.by_locale[0].candidate) == ("locale", "auto")
+    assert (found.by_locale[0].delta, found.by_locale[0].verdict) == (0.5, "worse")
+    assert found.tags is not None
+    assert found.tags.accuracy == 0.5
+    assert json.loads(json.dumps(found.to_json()))["tags"]["confusion"]["el-GR"] == {"el-GR": 20, "bg-BG": 20}
+    with pytest.raises(DataError):
+        compare_prompts(forced, auto[1:])
 
 
 def test_silence_stays_out_of_the_comparison() -> None:

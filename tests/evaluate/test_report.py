@@ -113,6 +113,20 @@ def test_headline_tells_the_result_and_what_it_cost() -> None:
     assert "guard beyond limit" in render_report(costly)
 
 
+def test_other_views_name_what_was_resampled_and_the_languages_named() -> None:
+    page = render_report(comparison())
+    assert "Intervals resample utterances and are somewhat too narrow" in page
+    assert "language was named right" not in page
+    rows = [
+        dataclasses.replace(row, hyp=f"{row.hyp} <{row.locale}>", speaker=f"speaker {index % 12}")
+        for index, row in enumerate(hypotheses(target=0.1, guard=0.1))
+    ]
+    tagged = render_report(dataclasses.replace(comparison(), reports={"tuned": score_pairs(rows)}))
+    assert "Intervals resample speakers." in tagged
+    assert "language was named right" in tagged
+    assert "100.0%</td></tr>" in tagged
+
+
 def test_one_model_alone_has_a_report_without_comparison() -> None:
     data = comparison()
     alone = ReportData(
