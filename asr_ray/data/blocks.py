@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from asr_ray.data.augment.speed import Draws
 from asr_ray.data.read import RowAddress
-from asr_ray.data.recipe import BatchRecipe, StepRecipe
+from asr_ray.data.recipe import BatchRecipe
 from asr_ray.records import Batch, Position
 
 AUDIO_DTYPE = np.dtype(np.int16)
@@ -31,6 +31,7 @@ _OF_BATCH = {
     "durations_s": np.float64,
 }
 _OF_PART = {
+    "steps": np.int32,
     "sizes": np.int32,
     "shards": np.int32,
     "row_groups": np.int32,
@@ -60,48 +61,46 @@ def batch_from_row(row: pa.Table) -> Batch:
     return Batch(**arrays, **lists, **positions)  # type: ignore[arg-type]  # keys are those of Batch
 
 
-def row_of_part(steps: Sequence[StepRecipe]) -> pa.Table:
-    """Return successive steps, all of as many ranks, as one row."""
-    batches = [batch for step in steps for batch in step.batches]
-    addresses = [address for batch in batches for address in batch.addresses]
-    names = sorted({address.shard for address in addresses})
-    code_of = {name: code for code, name in enumerate(names)}
-    draws = [batch.draws for batch in batches if batch.draws is not None]
+def row_of_part(part: Sequence[BatchRecipe]) -> pa.Table:
+    """Return successive recipes as one row."""
+    addresses = [address for recipe in part for address in recipe.addresses]
+    names = {name: code for code, name in enumerate(sorted({address.shard for address in addresses}))}
+    # All batches of a step stand between the same two positions.
+    steps = {(recipe.position, recipe.after): None for recipe in part}
+    index_of = {pair: index for index, pair in enumerate(steps)}
+    draws = [recipe.draws for recipe in part if recipe.draws is not None]
     arrays = {
-        "sizes": [len(batch.addresses) for batch in batches],
-        "shards": [code_of[address.shard] for address in addresses],
+        "steps": [index_of[recipe.position, recipe.after] for recipe in part],
+        "sizes": [len(recipe.addresses) for recipe in part],
+        "shards": [names[address.shard] for address in addresses],
         "row_groups": [address.row_group for address in addresses],
         "rows": [address.row for address in addresses],
         "keys": np.concatenate([each.keys for each in draws]) if draws else [],
         "speeds": np.concatenate([each.speeds for each in draws]) if draws else [],
     }
     columns = _packed({name: np.asarray(arrays[name], dtype=dtype) for name, dtype in _OF_PART.items()})
-    places = [step.position for step in steps] + [steps[-1].after]
-    columns["positions"] = pa.array([[encode_position(each) for each in places]], pa.list_(pa.string()))
-    columns["names"] = pa.array([names], pa.list_(pa.string()))
+    positions = [encode_position(position) for pair in steps for position in pair]
+    columns["positions"] = pa.array([positions], pa.list_(pa.string()))
+    columns["names"] = pa.array([list(names)], pa.list_(pa.string()))
     return pa.table(columns)
 
 
-def part_from_row(row: pa.Table) -> list[StepRecipe]:
-    """Return the steps that `row_of_part` wrote."""
+def part_from_row(row: pa.Table) -> list[BatchRecipe]:
+    """Return the recipes that `row_of_part` wrote."""
     arrays, names = _unpacked(row, dtypes=_OF_PART), row["names"][0].as_py()
-    places = [decode_position(text) for text in row["positions"][0].as_py()]
+    positions = [decode_position(text) for text in row["positions"][0].as_py()]
     numbers = (arrays[name].tolist() for name in ("shards", "row_groups", "rows"))
     addresses = [RowAddress(names[shard], *rest) for shard, *rest in zip(*numbers, strict=True)]
-    ends = np.cumsum(arrays["sizes"]).tolist()
-    batches = [
-        BatchRecipe(
-            addresses=tuple(addresses[start:end]),
-            draws=Draws(arrays["keys"][start:end], arrays["speeds"][start:end])
-            if len(arrays["keys"])
-            else None,
-        )
-        for start, end in itertools.pairwise([0, *ends])
-    ]
-    ranks = len(batches) // (len(places) - 1)
+    keys, speeds = arrays["keys"], arrays["speeds"]
+    ends = [0, *itertools.accumulate(arrays["sizes"].tolist())]
     return [
-        StepRecipe(position=place, after=after, batches=tuple(batches[index * ranks : (index + 1) * ranks]))
-        for index, (place, after) in enumerate(itertools.pairwise(places))
+        BatchRecipe(
+            position=positions[2 * step],
+            after=positions[2 * step + 1],
+            addresses=tuple(addresses[start:end]),
+            draws=Draws(keys[start:end], speeds[start:end]) if len(keys) else None,
+        )
+        for step, (start, end) in zip(arrays["steps"].tolist(), itertools.pairwise(ends), strict=True)
     ]
 
 

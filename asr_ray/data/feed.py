@@ -1,6 +1,6 @@
 """The planned batches, read and padded by Ray Data, to the rank that each belongs to.
 
-    one task that plans -> parts: some steps each, as addresses -> a task per part (read, decode, tokenise,
+    one task that plans -> parts: some batches each, as addresses -> a task per part (read, decode, tokenise,
       pad) -> one block per batch, in order -> streaming_split(W, equal=True) -> batch i to rank i mod W
 
 The order holds on Ray 2.60 because `preserve_order` switches locality hints off and every batch is a

@@ -15,7 +15,7 @@ import numpy as np
 
 from asr_ray.data.assemble import Assembler
 from asr_ray.data.augment.augmenter import Augmenter, speed_rule
-from asr_ray.data.augment.speed import Speeds
+from asr_ray.data.augment.speed import Speeds, Uses
 from asr_ray.data.batching import BatchBudget, CostModel
 from asr_ray.data.catalog import TOKENIZER_DIGEST, Catalog
 from asr_ray.data.mix import (
@@ -30,7 +30,7 @@ from asr_ray.data.mix import (
 )
 from asr_ray.data.plan import Plan, PlannedStep, ScheduledMix
 from asr_ray.data.read import RowAddress
-from asr_ray.data.recipe import BatchReader, BatchRecipe, StepRecipe
+from asr_ray.data.recipe import BatchReader, BatchRecipe
 from asr_ray.data.shuffle import Int64s
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import check_locale, nearest
@@ -191,35 +191,30 @@ class PlannedData:
 
     def parts(
         self, start: ResumePoint, *, world_size: int, utterances: int = PART_UTTERANCES
-    ) -> Iterator[list[StepRecipe]]:
-        """Yield what is still to read, some steps of a window at a time.
+    ) -> Iterator[list[BatchRecipe]]:
+        """Yield what is still to read, some batches at a time: step by step, rank by rank.
 
         Args:
-            utterances: about as many make a part.
+            utterances: about as many make a part. On many ranks that is less than a step.
         """
         for position, num_steps in self.windows(start, world_size=world_size):
             steps = self.plan.window_steps(position, world_size=world_size)[:num_steps]
-            total = sum(len(uses) for step in steps for uses in step.uses)
-            parts = max(1, round(total / utterances))
-            for some in np.array_split(np.arange(num_steps), min(parts, num_steps)):
-                yield [self._recipe(steps[index]) for index in some.tolist()]
+            batches = [(step, uses) for step in steps for uses in step.uses]
+            num_parts = max(1, round(sum(len(uses) for _, uses in batches) / utterances))
+            for part in np.array_split(np.arange(len(batches)), min(num_parts, len(batches))):
+                yield [self._recipe(*batches[index]) for index in part.tolist()]
 
     @property
     def reader(self) -> BatchReader:
         """What makes batches of the parts."""
         return BatchReader(root=self.data.train, assembler=self.assembler)
 
-    def _recipe(self, step: PlannedStep) -> StepRecipe:
-        return StepRecipe(
+    def _recipe(self, step: PlannedStep, uses: Uses) -> BatchRecipe:
+        return BatchRecipe(
             position=step.position,
             after=step.after,
-            batches=tuple(
-                BatchRecipe(
-                    addresses=_addresses(self.plan.catalog, rows=uses.rows),
-                    draws=self.plan.draws(uses) if self.assembler.augmenters else None,
-                )
-                for uses in step.uses
-            ),
+            addresses=_addresses(self.plan.catalog, rows=uses.rows),
+            draws=self.plan.draws(uses) if self.assembler.augmenters else None,
         )
 
 

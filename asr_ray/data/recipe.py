@@ -1,7 +1,7 @@
 """What a reading task is told: which utterances make up which batch, and what augmentation draws for them.
 
-A plan holds the whole catalog. It is made in one place, and what leaves it is this: some steps at a
-time, a few bytes per utterance.
+A plan holds the whole catalog. It is made in one place, and what leaves it is this: some batches at a
+time, some 20 bytes per utterance.
 """
 
 from __future__ import annotations
@@ -22,20 +22,14 @@ class BatchRecipe:
     """One batch of one rank.
 
     Attributes:
+        position, after: where the run stands before and after the step that the batch belongs to.
         draws: for each address what decides its augmentation; None leaves all as they are.
     """
 
-    addresses: tuple[RowAddress, ...]
-    draws: Draws | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecipe:
-    """One step: a batch for each rank, in their order, between two positions."""
-
     position: Position
     after: Position
-    batches: tuple[BatchRecipe, ...]
+    addresses: tuple[RowAddress, ...]
+    draws: Draws | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +43,20 @@ class BatchReader:
     root: Path
     assembler: Assembler
 
-    def batches(self, steps: Sequence[StepRecipe]) -> Iterator[Batch]:
-        """Yield the batches of some steps in order: step by step, rank by rank.
+    def batches(self, part: Sequence[BatchRecipe]) -> Iterator[Batch]:
+        """Yield the batches of some recipes, in their order.
 
         All their encoded audio is read before the first one, and held.
 
         Raises:
             DataError: an utterance cannot be read, or is not what was prepared.
         """
-        wanted = [address for step in steps for batch in step.batches for address in batch.addresses]
+        wanted = [address for recipe in part for address in recipe.addresses]
         utterances = iter(read_utterances(self.root, wanted))
-        for step in steps:
-            for batch in step.batches:
-                yield self.assembler.assemble(
-                    list(itertools.islice(utterances, len(batch.addresses))),
-                    position=step.position,
-                    after=step.after,
-                    draws=batch.draws,
-                )
+        for recipe in part:
+            yield self.assembler.assemble(
+                list(itertools.islice(utterances, len(recipe.addresses))),
+                position=recipe.position,
+                after=recipe.after,
+                draws=recipe.draws,
+            )

@@ -62,13 +62,9 @@ def consume(planned: PlannedData, start: ResumePoint, *, world_size: int) -> lis
 
 def planned_ids(planned: PlannedData, *, world_size: int) -> list[list[tuple[str, ...]]]:
     """Ids of each step and rank, read straight from the plan."""
-    steps: list[list[tuple[str, ...]]] = []
-    for part in planned.parts(START, world_size=world_size):
-        batches = list(planned.reader.batches(part))
-        steps += [
-            [batch.ids for batch in batches[i : i + world_size]] for i in range(0, len(batches), world_size)
-        ]
-    return steps
+    parts = planned.parts(START, world_size=world_size)
+    ids = [batch.ids for part in parts for batch in planned.reader.batches(part)]
+    return [ids[first : first + world_size] for first in range(0, len(ids), world_size)]
 
 
 @pytest.mark.usefixtures("ray_cluster")
