@@ -143,13 +143,12 @@ def examine(
             f"not one utterance of {min(settings.durations_s):g} s fits into the memory of the device",
             fix="free its memory, freeze the encoder, or train on a larger one",
         )
+    within = _within(settings, limit=limit)
     grid = measuring_grid(
-        batch_s=_grid_batch_s(settings, limit=limit),
+        batch_s=within.batch_s,
         durations_s=settings.durations_s,
         tokens_per_s=tokens_per_s,
-        max_utterances=min(settings.data.max_batch_utterances, limit.max_batch_utterances)
-        if limit
-        else settings.data.max_batch_utterances,
+        max_utterances=within.max_batch_utterances,
     )
     points = timed(bench, grid, repeats=settings.repeats)
     peaks = [point.peak_bytes for point in points if point.peak_bytes is not None]
@@ -163,10 +162,15 @@ def examine(
     )
 
 
-def _grid_batch_s(settings: CalibrateSettings, *, limit: BatchLimit | None) -> float:
+def _within(settings: CalibrateSettings, *, limit: BatchLimit | None) -> BatchLimit:
+    """What the run asks for, as far as it fits."""
+    data = settings.data
     if limit is None:
-        return settings.data.max_padded_s
-    return min(settings.data.batch_s or limit.batch_s, limit.batch_s)
+        return BatchLimit(batch_s=data.max_padded_s, max_batch_utterances=data.max_batch_utterances)
+    return BatchLimit(
+        batch_s=min(data.batch_s or limit.batch_s, limit.batch_s),
+        max_batch_utterances=min(data.max_batch_utterances, limit.max_batch_utterances),
+    )
 
 
 def timed(bench: Bench, grid: Sequence[Shape], *, repeats: int) -> list[Point]:

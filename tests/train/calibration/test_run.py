@@ -129,7 +129,7 @@ def test_a_gpu_that_is_too_small_for_one_utterance_is_said_so(settings: Settings
     # The first step, of one token, still fits.
     gpu.limit_bytes = gpu.needed(Shape(utterances=1, duration_s=1.0, num_tokens=1))
     with pytest.raises(EnvironmentFault, match="not one utterance of 1 s"):
-        examine(gpu, settings=settings("durations_s=[1, 5]"), tokens_per_s=8.0, limit_bytes=gpu.limit_bytes)
+        examine(gpu, settings=settings("durations_s=[1, 2]"), tokens_per_s=8.0, limit_bytes=gpu.limit_bytes)
 
 
 def test_on_the_cpu_it_measures_writes_and_is_planned_with(
@@ -177,6 +177,12 @@ def test_dense_speech_is_what_most_utterances_stay_below(
 def test_a_cpu_cannot_tell_a_batch_size(settings: Settings) -> None:
     with pytest.raises(ConfigError, match="a CPU has no memory of its own"):
         calibrate(settings("data.batch_s=null", "data.calibration=c.json"))
+
+
+@pytest.mark.parametrize("durations", ["[]", "[1]", "[1, 1]", "[1, 5]"])
+def test_one_length_alone_shows_no_slope(settings: Settings, durations: str) -> None:
+    with pytest.raises(ConfigError, match="fewer than two lengths fit into a batch"):
+        settings(f"durations_s={durations}")
 
 
 def test_the_record_goes_where_it_will_be_looked_for(settings: Settings, tmp_path: Path) -> None:
