@@ -106,19 +106,9 @@ class TorchBench:
         return self._update(batch)
 
     def _update(self, batch: Batch) -> bool:
-        """Take a step at a learning rate of 0; return False when memory ran out."""
-        bf16 = self.settings.precision == "bf16"
+        """Take a step; return False when memory ran out, and leave none of it taken."""
         try:
-            losses = batch_losses(self.objective, batch, device=self.device, bf16=bf16)
-            losses.sum().backward()
-            move_weights(
-                self.optimizer,
-                parameters=self.parameters,
-                scale=1.0 / len(batch),
-                # AdamW multiplies its decay by the rate, too: the same work, and no weight moves.
-                rate=0.0,
-                clip_norm=self.settings.optim.clip_norm,
-            )
+            self._take(batch)
         except torch.OutOfMemoryError:
             fitted = False
         else:
@@ -129,6 +119,20 @@ class TorchBench:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         return fitted
+
+    def _take(self, batch: Batch) -> None:
+        """Take the step of the loop at a learning rate of 0."""
+        bf16 = self.settings.precision == "bf16"
+        losses = batch_losses(self.objective, batch, device=self.device, bf16=bf16)
+        losses.sum().backward()
+        move_weights(
+            self.optimizer,
+            parameters=self.parameters,
+            scale=1.0 / len(batch),
+            # AdamW multiplies its decay by the rate, too: the same work, and no weight moves.
+            rate=0.0,
+            clip_norm=self.settings.optim.clip_norm,
+        )
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

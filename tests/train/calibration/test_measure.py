@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,30 @@ def test_what_does_not_fit_leaves_nothing_behind(bench: TorchBench, small_memory
     assert (bench.fits(SMALL), bench.fits(LARGE), bench.fits(SMALL)) == (True, False, True)
     assert small_memory == [2, 3, 2]
     assert all(weight.grad is None for weight in bench.parameters)
+
+
+def test_memory_that_runs_out_on_the_way_back_is_given_back(
+    bench: TorchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+
+    def run_out(module: Any, arguments: Any, loss: torch.Tensor) -> torch.Tensor:
+        def refuse(gradient: torch.Tensor) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        loss.register_hook(refuse)
+        losses.append(weakref.ref(loss))
+        return loss
+
+    def drop_gradients(set_to_none: bool) -> None:
+        alive.append(losses[-1]() is not None)
+
+    bench.objective.register_forward_hook(run_out)
+    monkeypatch.setattr(bench.optimizer, "zero_grad", drop_gradients)
+    assert not bench.fits(SMALL)
+    # By the time that the cache is emptied, nothing of the failed step is held.
+    assert alive == [False]
 
 
 @pytest.mark.usefixtures("small_memory")
