@@ -31,10 +31,19 @@ def act(job: Job[TrainSettings]) -> None:
     warnings = [warning.detail for _, mix in planned.mixes for warning in mix.warnings]
     warnings += plan_warnings(planned.plan, summary=summary)
     tree = summary_tree(summary) | {"warnings": warnings}
-    job.show(tree, human=lambda console: draw(console, summary, warnings=warnings, job=job))
+    # Only a calibration gives costs in seconds.
+    device = planned.data.cost.device if planned.data.cost else None
+    job.show(tree, human=lambda console: draw(console, summary, device=device, warnings=warnings, job=job))
 
 
-def draw(console: Console, summary: PlanSummary, *, warnings: list[str], job: Job[TrainSettings]) -> None:
+def draw(
+    console: Console,
+    summary: PlanSummary,
+    *,
+    device: str | None,
+    warnings: list[str],
+    job: Job[TrainSettings],
+) -> None:
     """Draw the sources with their shares under each mix, the figures of the batches, the warnings."""
     from rich.table import Table
 
@@ -54,6 +63,9 @@ def draw(console: Console, summary: PlanSummary, *, warnings: list[str], job: Jo
     console.print(
         f"largest batch {summary.largest_batch.padded_s:.0f} s, {summary.largest_batch.utterances} utterances"
     )
+    if device is not None:
+        hours = summary.steps * summary.step_cost / 3600
+        console.print(f"{summary.step_cost:.2f} s a step on {device}, {hours:,.1f} h without validation")
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow")
     console.print(

@@ -79,6 +79,7 @@ DECIDING = (
         )
     ),
     *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
+    *(f"train/calibration/{name}.py" for name in ("record", "fit", "use")),
 )
 
 MAX_LINES = 400

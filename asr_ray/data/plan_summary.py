@@ -55,6 +55,8 @@ class PlanSummary:
         audio_padding: 1 - audio / padded audio.
         lattice_padding: 1 - cells of the utterances / cells of the padded batches.
         step_efficiency: mean over steps of mean / largest predicted cost of the ranks.
+        step_cost: mean over steps of the largest predicted cost of the ranks: seconds, if a calibration
+            gave the coefficients.
         mixes: one entry for each mix that holds for some step, in their order.
     """
 
@@ -64,6 +66,7 @@ class PlanSummary:
     audio_padding: float
     lattice_padding: float
     step_efficiency: float
+    step_cost: float
     largest_batch: BatchSize
     mixes: tuple[MixSpan, ...]
 
@@ -143,6 +146,7 @@ def _summary(plan: Plan, *, steps: list[PlannedStep], world_size: int) -> PlanSu
         audio_padding=1 - float(durations_s.sum() / (utterances * longest_s).sum()),
         lattice_padding=1 - float(own_cells.sum() / cells.sum()),
         step_efficiency=float((by_step.mean(axis=1) / by_step.max(axis=1)).mean()),
+        step_cost=float(by_step.max(axis=1).mean()),
         largest_batch=BatchSize(
             padded_s=float((utterances * longest_s).max()),
             utterances=int(utterances.max()),

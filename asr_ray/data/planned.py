@@ -35,7 +35,7 @@ from asr_ray.data.shuffle import Int64s
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.locales import check_locale, nearest
 from asr_ray.records import Position, PromptTable, Tokenizer
-from asr_ray.settings import DataSettings, MixSettings, SourceSettings, TrainSettings
+from asr_ray.settings import CostSettings, DataSettings, MixSettings, SourceSettings, TrainSettings
 from asr_ray.settings.augment import AugmentSettings
 
 Schedule = tuple[tuple[int, Mix], ...]
@@ -92,8 +92,12 @@ class PlannedData:
                 cannot be planned.
             EnvironmentFault: augmentation needs a codec that is not installed.
         """
+        if settings.data.calibration is not None:
+            raise ConfigError(
+                "data.calibration is still to be read", fix="use the settings of `with_calibration`"
+            )
         steps = settings.max_steps * settings.optim.accumulate
-        budget_s = steps * settings.resources.num_workers * settings.data.batch_s
+        budget_s = steps * settings.resources.num_workers * settings.data.max_padded_s
         accumulate = settings.optim.accumulate
         plan, _ = _plan(
             settings.data.model_dump_json(), settings.seed, steps, budget_s, accumulate, _NO_HISTORY
@@ -309,6 +313,7 @@ def _plan(
     data_json: str, seed: int, num_steps: int, budget_s: float, accumulate: int, history_json: str
 ) -> tuple[Plan, Schedule]:
     data = DataSettings.model_validate_json(data_json)
+    cost = data.cost or CostSettings()
     catalog = Catalog.read(data.train / "catalog.parquet")
     mixes = mix_schedule(
         data.mix, catalog.seconds_by_key, num_steps=num_steps, budget_s=budget_s, accumulate=accumulate
@@ -317,8 +322,8 @@ def _plan(
         catalog=catalog,
         schedule=tuple(ScheduledMix(from_step=step, shares=mix.shares) for step, mix in mixes),
         seed=seed,
-        budget=BatchBudget(max_padded_s=data.batch_s, max_utterances=data.max_batch_utterances),
-        cost=CostModel(a=data.cost.a, b=data.cost.b, c=data.cost.c),
+        budget=BatchBudget(max_padded_s=data.max_padded_s, max_utterances=data.max_batch_utterances),
+        cost=CostModel(a=cost.a, b=cost.b, c=cost.c, d=cost.d),
         window_utterances=data.window_utterances,
         speeds=_speeds(data, catalog=catalog),
         history=tuple(

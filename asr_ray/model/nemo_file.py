@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,7 @@ WEIGHTS_MEMBER = "model_weights.ckpt"
 
 _TARGET_KEYS = ("target", "_target_")
 _TRUSTED_PREFIXES = ("nemo.collections.", "nemo.core.", "torch.nn.")
+_COMPUTING_PARTS = ("preprocessor", "encoder", "decoder", "joint", "model_defaults")
 # The configuration of the released model, 13,087 labels written twice, has about 1 MB.
 _MAX_CONFIG_BYTES = 32 * 1024**2
 _HASH_CHUNK_BYTES = 8 * 1024**2
@@ -64,6 +66,16 @@ class NemoArchive:
         """Digest of the whole file; read on first use, since 2.5 GB take seconds."""
         return sha256_of(self.path)
 
+    @cached_property
+    def architecture(self) -> str:
+        """Digest of what decides the cost of a step: kinds and sizes of all layers, but no weights.
+
+        A tuned model has that of its base.
+        """
+        parts = {name: _without_labels(self.config.get(name)) for name in _COMPUTING_PARTS}
+        text = json.dumps({**parts, "pieces": self.vocabulary_size}, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def read(self, member: str) -> bytes:
         """Return the content of one member.
 
@@ -72,6 +84,12 @@ class NemoArchive:
         """
         with _open_tar(self.path) as archive:
             return _read_member(archive, member, path=self.path)
+
+
+def _without_labels(section: object) -> object:
+    if not isinstance(section, Mapping):
+        return section
+    return {key: value for key, value in section.items() if key not in ("vocabulary", "labels")}
 
 
 def sha256_of(path: Path) -> str:

@@ -6,6 +6,7 @@ Cross-field rules raise here, before Ray or a GPU is touched. Field names carry 
 from __future__ import annotations
 
 from asr_ray.settings.augment import AugmentSettings
+from asr_ray.settings.calibrate import CalibrateSettings
 from asr_ray.settings.data import (
     CostSettings,
     DataSettings,
@@ -35,6 +36,7 @@ from asr_ray.settings.train import (
 
 __all__ = [
     "AugmentSettings",
+    "CalibrateSettings",
     "CheckDataSettings",
     "CheckSettings",
     "CheckpointSettings",

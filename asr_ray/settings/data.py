@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from asr_ray.config import Settings
+from asr_ray.errors import ConfigError
 from asr_ray.locales import PromptMode
 from asr_ray.settings.augment import AugmentSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
@@ -76,7 +77,7 @@ class MixSettings(Settings):
 
 
 class CostSettings(Settings):
-    """Predicted cost of a padded batch of B utterances of T seconds and U tokens: B(aT + bT^2 + cTU)."""
+    """Predicted cost of a padded batch of B utterances of T seconds and U tokens: B(aT + bT^2 + cTU) + d."""
 
     a: float = Field(45.0, ge=0.0)
     """Per second of audio: convolutions and feed-forward layers."""
@@ -84,6 +85,10 @@ class CostSettings(Settings):
     """Per squared second: attention."""
     c: float = Field(0.84, ge=0.0)
     """Per second and token: joint and lattice."""
+    d: float = Field(0.0, ge=0.0)
+    """Per batch; decides nothing, but belongs to the predicted time."""
+    device: str | None = None
+    """What the numbers were measured on, in seconds; null for numbers by arithmetic, of no such unit."""
 
 
 class SourceSettings(Settings):
@@ -103,12 +108,15 @@ class DataSettings(Settings):
     validation: Path
     """Folder written by jobs/prepare.py, of speech that is not trained on."""
     mix: MixSettings = MixSettings()
-    batch_s: PositiveFloat = 240.0
-    """Largest batch of one rank, in seconds of padded audio."""
+    batch_s: PositiveFloat | None = 240.0
+    """Largest batch of one rank, in seconds of padded audio; null takes what `calibration` found to fit."""
     max_batch_utterances: PositiveInt = 512
     window_utterances: PositiveInt = 2048
     """Utterances that are shuffled and cut into batches together."""
-    cost: CostSettings = CostSettings()
+    cost: CostSettings | None = None
+    """Null takes the numbers of `calibration`, or those of the released model by arithmetic."""
+    calibration: Path | None = None
+    """Record of jobs/calibrate.py, made with this model and precision."""
     augment: AugmentSettings = AugmentSettings()
     """Drawn for each utterance each time it comes round; the ledger counts seconds as recorded."""
     sources: dict[str, SourceSettings] | None = None
@@ -121,3 +129,25 @@ class DataSettings(Settings):
     """`append` writes the language tag after each transcript."""
     read_ahead_s: PositiveFloat = 7200.0
     """Seconds of audio per rank that may wait, decoded, in the object store of the cluster (32 KB each)."""
+
+    @model_validator(mode="after")
+    def _costs_from_one_place(self) -> Self:
+        if self.calibration is not None and self.cost is not None:
+            raise ValueError("gives cost and calibration; choose one")
+        if self.batch_s is None and self.calibration is None:
+            raise ValueError("batch_s is null, which takes the largest batch of a calibration; name one")
+        return self
+
+    @property
+    def max_padded_s(self) -> float:
+        """`batch_s` as a number.
+
+        Raises:
+            ConfigError: it is null, and `calibration` has not been read.
+        """
+        if self.batch_s is None:
+            raise ConfigError(
+                "data.batch_s is still to be read from data.calibration",
+                fix="resolve the settings with `with_calibration` first",
+            )
+        return self.batch_s

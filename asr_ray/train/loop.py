@@ -18,20 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asr_ray.data.plan import Plan
 from asr_ray.errors import TrainingError
 from asr_ray.evaluate.objective import GuardPolicy, Judgement, judge
 from asr_ray.metrics import MetricsFile
-from asr_ray.model.objective import TransducerObjective
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.group import Worker
 from asr_ray.train.schedule import learning_rate
+from asr_ray.train.step import batch_losses, move_weights, objective_of, optimizer_of, trained_parameters
 from asr_ray.train.validate import validate
 
 log = logging.getLogger(__name__)
@@ -91,16 +91,9 @@ class Loop:
         self.settings = settings
         self.worker = worker
         self.validation = validation
-        self.objective = TransducerObjective(
-            model,  # type: ignore[arg-type]  # NeMo's class; a plain nn.Module for the type checker
-            fastemit_lambda=settings.model.fastemit_lambda,
-            auxiliary_ctc_weight=settings.model.auxiliary_ctc_weight,
-        ).to(worker.device)
-        apply_model_settings(self.objective.model, settings=settings)
-        self.parameters = [weight for weight in self.objective.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, betas=settings.optim.betas, weight_decay=settings.optim.weight_decay
-        )
+        self.objective = objective_of(model, settings=settings, device=worker.device)
+        self.parameters = trained_parameters(self.objective)
+        self.optimizer = optimizer_of(self.parameters, optim=settings.optim)
         self.store = CheckpointStore(settings.run_dir)
         self.ledger = ledgers.Ledger(settings.run_dir, rank=worker.rank)
         self.metrics = MetricsFile(settings.run_dir)
@@ -158,7 +151,9 @@ class Loop:
             meter.wait_s += time.monotonic() - waited
             seed_everything(self.settings.seed, position=batch.position, rank=worker.rank)
             with self._maybe_no_sync(last=micro == optim.accumulate - 1):
-                losses = self._losses(batch)
+                losses = batch_losses(
+                    self.network, batch, device=worker.device, bf16=self.settings.precision == "bf16"
+                )
                 losses.sum().backward()
             loss_sum += float(losses.detach().sum())
             taken.append(batch)
@@ -178,19 +173,6 @@ class Loop:
         self._guard_against_divergence(taken)
         return stop > 0
 
-    def _losses(self, batch: Batch) -> Tensor:
-        """Loss of each utterance of this rank's batch, [B]."""
-        device = self.worker.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            losses: Tensor = self.network(
-                torch.from_numpy(batch.audio).to(device, non_blocking=True),
-                num_samples=torch.from_numpy(batch.num_samples).to(device),
-                tokens=torch.from_numpy(batch.tokens).to(device),
-                num_tokens=torch.from_numpy(batch.num_tokens).to(device),
-                prompt_slots=torch.from_numpy(batch.prompt_slots).to(device),
-            )
-        return losses
-
     def _step(self, *, scale: float) -> bool:
         """Move the weights by the mean gradient over all utterances of all ranks.
 
@@ -199,16 +181,13 @@ class Loop:
         non-finite gradient is the same on every rank by then: all skip it without asking each other.
         """
         optim = self.settings.optim
-        gradients = [weight.grad for weight in self.parameters if weight.grad is not None]
-        torch._foreach_mul_(gradients, scale)
-        norm = nn.utils.clip_grad_norm_(self.parameters, optim.clip_norm)
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            rate = learning_rate(self.state.step, optim=optim, max_steps=self.settings.max_steps)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        finite = move_weights(
+            self.optimizer,
+            parameters=self.parameters,
+            scale=scale,
+            rate=learning_rate(self.state.step, optim=optim, max_steps=self.settings.max_steps),
+            clip_norm=optim.clip_norm,
+        )
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         return finite
 
@@ -326,24 +305,9 @@ def check_same_plan(state: RunState, *, plan_digest: str, run_dir: Path) -> None
     """Raise TrainingError when a run's data changed since its checkpoint; its mix may."""
     if state.plan_digest != plan_digest:
         raise TrainingError(
-            f"{run_dir}: the data, seed, speeds or batch budget differ from those of step {state.step}",
+            f"{run_dir}: the data, seed, speeds, costs or budget differ from those of step {state.step}",
             fix="restore the configuration, or choose a new run_dir to start afresh",
         )
-
-
-def apply_model_settings(model: Any, *, settings: TrainSettings) -> None:
-    """Set the contexts, SpecAugment and frozen parts that a run asks for."""
-    # Otherwise every forward waits for all ranks, which validate different numbers of batches.
-    model.encoder.sync_max_audio_length = False
-    if settings.model.att_context_sizes is not None:
-        contexts = [list(context) for context in settings.model.att_context_sizes]
-        model.encoder.att_context_size_all = contexts
-        model.encoder.att_context_probs = [1.0 / len(contexts)] * len(contexts)
-    if not settings.model.spec_augment:
-        # The attribute forward() reads; `spec_augment` would be silently ignored.
-        model.spec_augmentation = None
-    if settings.model.freeze == "encoder":
-        model.encoder.requires_grad_(False)
 
 
 def seed_everything(seed: int, *, position: Position, rank: int) -> None:

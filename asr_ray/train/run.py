@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -22,8 +21,10 @@ from asr_ray.config import dump
 from asr_ray.data.feed import PlannedFeed
 from asr_ray.data.planned import PlannedData, ResumePoint
 from asr_ray.errors import AsrRayError, EnvironmentFault, Interrupted, TrainingError
+from asr_ray.files import write_whole
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import ResourceSettings, TrainSettings
+from asr_ray.train.calibration.use import with_calibration
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.loop import stop_file
 from asr_ray.train.setup import planned_data, with_absolute_paths
@@ -67,7 +68,7 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
         TrainingError: the run failed for good.
         Interrupted: stopped on request; the same call goes on.
     """
-    settings = with_absolute_paths(settings)
+    settings = with_calibration(with_absolute_paths(settings))
     check_cluster(settings.resources, available=ray.cluster_resources())
     planned = planned_data(settings)
     try:
@@ -271,6 +272,4 @@ def write_summary(run_dir: Path, *, summary: RunSummary) -> None:
 
 
 def _write_json(path: Path, tree: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(json.dumps(tree, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(tree, indent=1))

@@ -8,6 +8,7 @@ from asr_ray.model.nemo_file import inspect_nemo
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import DataSettings, TrainSettings
 from asr_ray.settings.augment import AugmentSettings
+from asr_ray.train.calibration.use import with_calibration
 
 
 def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
@@ -36,6 +37,7 @@ def _data_with_absolute_paths(data: DataSettings) -> DataSettings:
         update={
             "train": data.train.resolve(),
             "validation": data.validation.resolve(),
+            "calibration": data.calibration and data.calibration.resolve(),
             "augment": _augment_with_absolute_paths(data.augment),
             "sources": sources or data.sources,
         }
@@ -56,8 +58,9 @@ def planned_data(settings: TrainSettings) -> PlannedData:
     """Inspect the base model and return the data of the run.
 
     Raises:
-        ConfigError, DataError: model, tokenizer, locales, mix and shards do not fit together.
+        ConfigError, DataError: model, tokenizer, locales, mix, shards and calibration do not fit together.
     """
+    settings = with_calibration(settings)
     base = resolve_base(settings.model.base)
     archive = inspect_nemo(base, expected_sha256=settings.model.sha256)
     tokenizer = NemoTokenizer.from_nemo(base)

@@ -40,7 +40,7 @@ def validate(
             model,
             utterances=mine,
             att_context_size=settings.validation.att_context_size,
-            batch_s=settings.data.batch_s,
+            batch_s=settings.data.max_padded_s,
         )
     model.train(was_training)
     counts = {tag: Counts() for tag in utterances}

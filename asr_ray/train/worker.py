@@ -16,9 +16,12 @@ from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import load_model, quiet_nemo, save_model
 from asr_ray.records import Batch, Position
 from asr_ray.settings import TrainSettings
+from asr_ray.train.calibration.measure import describe_device
+from asr_ray.train.calibration.use import warn_of_other_device
 from asr_ray.train.checkpoint import RunState
 from asr_ray.train.group import Worker
 from asr_ray.train.loop import Loop, load_weights
+from asr_ray.train.step import set_up_torch
 
 TRAIN_DATASET = "train"
 """Name under which Ray Train hands the feed to the workers."""
@@ -42,10 +45,7 @@ def train_worker(task: WorkerTask) -> None:
     """Train on this worker until the run ends; rank 0 leaves `best.nemo`."""
     logging.getLogger("asr_ray").setLevel(logging.INFO)
     settings, context = task.settings, ray.train.get_context()
-    if settings.resources.threads_per_worker is not None:
-        torch.set_num_threads(settings.resources.threads_per_worker)
-    # Vanishing gradients become denormal numbers, which CPUs multiply many times slower.
-    torch.set_flush_denormal(True)
+    set_up_torch(settings.resources)
     worker = Worker(
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
@@ -55,6 +55,7 @@ def train_worker(task: WorkerTask) -> None:
         batches=_batches,
         report=_report,
     )
+    warn_of_other_device(settings.data.cost, device_name=describe_device(worker.device).name)
     with quiet_nemo():
         model = load_model(resolve_base(settings.model.base), device=worker.device)
     validation = read_heldout(

@@ -17,6 +17,7 @@ HEAVY = ("torch", "nemo", "ray", "numba", "transformers")
 FLAGS = {"--help", "--config", "--set", "--json", "--dry-run"}
 
 EXAMPLES = {
+    "calibrate": "configs/runs/demo.yaml",
     "check_data": "configs/corpora/example.yaml",
     "demo": None,
     "evaluate": "configs/evaluation/example.yaml",

@@ -60,3 +60,12 @@ def test_the_table_has_a_column_for_each_mix(sets: list[str]) -> None:
     assert "from step" in text
     assert "warning: en-US/books is prepared but the mix does not use it" in text
     assert "step efficiency" in text
+    # By default costs have no unit.
+    assert "s a step" not in text
+
+
+def test_costs_that_were_measured_tell_the_time(sets: list[str]) -> None:
+    cost = "data.cost={a: 2.0, b: 0.0, c: 0.0, d: 1.0, device: Abacus}"
+    tree = json.loads(shown([*sets, "--set", cost], "--json"))
+    assert tree["step_cost"] > 1.0
+    assert f"{tree['step_cost']:.2f} s a step on Abacus" in shown([*sets, "--set", cost])

@@ -1,0 +1,1 @@
+"""What a training step costs on the device at hand, measured, fitted, kept, and used by planning."""
