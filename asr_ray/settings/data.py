@@ -106,8 +106,8 @@ class DataSettings(Settings):
     batch_s: PositiveFloat = 240.0
     """Largest batch of one rank, in seconds of padded audio."""
     max_batch_utterances: PositiveInt = 512
-    window_utterances: PositiveInt = 2048
-    """Utterances that are shuffled and cut into batches together."""
+    window_utterances: PositiveInt = 4096
+    """Utterances that are shuffled and cut into batches together; more take less padding and more memory."""
     cost: CostSettings = CostSettings()
     augment: AugmentSettings = AugmentSettings()
     """Drawn for each utterance each time it comes round; the ledger counts seconds as recorded."""
