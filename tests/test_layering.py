@@ -50,6 +50,7 @@ ABOUT_DATA = (
     "batching",
     "catalog",
     "row_order",
+    "step_order",
     "augment/speed",
     "planned",
 )

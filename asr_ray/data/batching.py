@@ -5,7 +5,7 @@ for B x Tmax x Umax cells, so one talkative utterance makes all others pay. Henc
 both duration and tokens go together:
 
     rows sorted by duration -> bands -> each band sorted by tokens -> contiguous batches
-    of equal predicted cost -> batches sorted by cost -> `world_size` neighbours are a step
+    of equal predicted cost -> steps of `world_size` batches (step_order.py)
 
 Shape letters: N rows of a window, M batches, K steps, W ranks (M = K x W).
 """
@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_ray.data.batch_cost import ENCODER_FRAME_S, BatchBudget, CostModel, Floats
-from asr_ray.data.shuffle import Int64s, permutation, random_bits
+from asr_ray.data.shuffle import Int64s, random_bits
+from asr_ray.data.step_order import even_steps
 from asr_ray.errors import DataError
 
 __all__ = ["BatchBudget", "CostModel", "cut_into_batches", "whole_steps"]
@@ -44,6 +45,7 @@ def cut_into_batches(
     cost: CostModel,
     budget: BatchBudget,
     seed: int,
+    kinds: Int64s | None = None,
 ) -> list[list[Int64s]]:
     """Cut a window into steps of `world_size` batches, every row in exactly one of them.
 
@@ -51,6 +53,8 @@ def cut_into_batches(
         durations_s: seconds of each utterance [N].
         num_tokens: tokens of each transcript [N].
         seed: decides the order of the steps and which rank gets which batch.
+        kinds: number of the kind of each utterance [N], whose seconds any run of steps shall hold as
+            the window does; all one kind when None.
 
     Returns:
         Steps; each holds `world_size` arrays of row indices, sorted by tokens. The batches of a
@@ -60,7 +64,9 @@ def cut_into_batches(
         DataError: a single utterance exceeds the budget (its index is named), or the rows
             cannot fill a multiple of `world_size` batches.
     """
-    steps = whole_steps(durations_s, num_tokens, world_size=world_size, cost=cost, budget=budget, seed=seed)
+    steps = whole_steps(
+        durations_s, num_tokens, world_size=world_size, cost=cost, budget=budget, seed=seed, kinds=kinds
+    )
     if steps is None:
         raise DataError(
             f"{np.size(durations_s)} utterances cannot be cut into whole steps of {world_size} batches "
@@ -78,6 +84,7 @@ def whole_steps(
     cost: CostModel,
     budget: BatchBudget,
     seed: int,
+    kinds: Int64s | None = None,
 ) -> list[list[Int64s]] | None:
     """As `cut_into_batches`, but None when the rows cannot fill whole steps."""
     rows = _Rows.of(durations_s, num_tokens, cost=cost, budget=budget)
@@ -86,7 +93,8 @@ def whole_steps(
         return None
     cut = _equal_cost_cut(rows, world_size=world_size, cost=cost, budget=budget)
     cut = cut or _tightest_cut(rows, world_size=world_size, budget=budget)
-    return None if cut is None else _steps(cut, rows, world_size=world_size, cost=cost, seed=seed)
+    kinds = np.zeros(len(rows), dtype=np.int64) if kinds is None else kinds
+    return None if cut is None else _steps(cut, rows, kinds, world_size=world_size, cost=cost, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,7 @@ class _Rows:
     Attributes:
         by_duration, by_tokens: row indices in these orders [N].
         cost: predicted cost of each row in a batch without padding [N].
+        density: sum of the cost in each bin of the logarithm of the duration, and the edges of the bins.
         usage: share of the budget that each row uses alone [N].
     """
 
@@ -104,6 +113,7 @@ class _Rows:
     by_duration: Int64s
     by_tokens: Int64s
     cost: Floats
+    density: tuple[Floats, Floats]
     usage: Floats
 
     @classmethod
@@ -113,13 +123,15 @@ class _Rows:
         durations = np.asarray(durations_s, dtype=np.float64)
         tokens = np.asarray(num_tokens, dtype=np.int64)
         alone = np.ones(len(durations), dtype=np.int64)
+        alone_cost = cost.batch_cost(utterances=alone, longest_s=durations, most_tokens=tokens) - cost.d
         return cls(
             durations,
             tokens,
             # The other quantity breaks ties, so that equal durations do not scatter tokens.
             np.lexsort((tokens, durations)),
             np.lexsort((durations, tokens)),
-            cost.batch_cost(utterances=alone, longest_s=durations, most_tokens=tokens) - cost.d,
+            alone_cost,
+            _density(durations, alone_cost),
             budget.usage(utterances=alone, longest_s=durations, most_tokens=tokens),
         )
 
@@ -232,14 +244,21 @@ def _batches_in_bands(rows: _Rows, *, num_bands: int, num_batches: int) -> Int64
     sum is smallest when widths go as density ** -0.5 (Panter and Dite, 1951): neither bands of equal
     cost, which leave the tails wide, nor bands of equal width.
     """
-    log_durations = np.log(np.maximum(rows.durations_s, ENCODER_FRAME_S))
-    density, edges = np.histogram(log_durations, bins=_DENSITY_BINS, weights=rows.cost)
+    density, edges = rows.density
     band_scale = np.concatenate([[0.0], np.cumsum(np.sqrt(density))])
     cost_scale = np.concatenate([[0.0], np.cumsum(density)])
     band_edges = np.interp(np.linspace(0.0, band_scale[-1], max(num_bands, 1) + 1), band_scale, edges)
     batches = np.interp(band_edges, edges, cost_scale) / cost_scale[-1] * num_batches
     in_band: Int64s = np.diff(np.round(batches).astype(np.int64))
     return in_band[in_band > 0]
+
+
+def _density(durations_s: Floats, cost: Floats) -> tuple[Floats, Floats]:
+    if not len(durations_s):
+        return np.zeros(0), np.zeros(1)
+    log_durations = np.log(np.maximum(durations_s, ENCODER_FRAME_S))
+    density, edges = np.histogram(log_durations, bins=_DENSITY_BINS, weights=cost)
+    return density.astype(np.float64), edges
 
 
 def _band_ends(weights: Floats, *, in_band: Int64s) -> Int64s:
@@ -323,14 +342,26 @@ def _filled_starts(durations_s: Floats, num_tokens: Int64s, *, budget: BatchBudg
     return starts[:-1]
 
 
-def _steps(cut: _Cut, rows: _Rows, *, world_size: int, cost: CostModel, seed: int) -> list[list[Int64s]]:
-    """Neighbours in cost become a step; steps, and the ranks inside a step, are shuffled."""
+def _steps(
+    cut: _Cut, rows: _Rows, kinds: Int64s, *, world_size: int, cost: CostModel, seed: int
+) -> list[list[Int64s]]:
+    """Batches of nearly equal cost become a step; the ranks inside a step are shuffled."""
     batches = np.split(cut.order, cut.starts[1:])
-    by_cost = np.argsort(cut.cost(cost), kind="stable").reshape(-1, world_size)
+    seconds = _milliseconds_by_kind(cut, rows, kinds)
+    chosen = even_steps(seconds, cut.utterances, cut.cost(cost), world_size=world_size, seed=seed)
     # Which rank gets the cheapest batch must not be the same in every step.
-    ranks = np.argsort(random_bits(by_cost.size, seed=seed).reshape(by_cost.shape), axis=1)
-    by_cost = np.take_along_axis(by_cost, ranks, axis=1)[permutation(len(by_cost), seed=seed)]
-    return [[_by_tokens(batches[b], rows) for b in step] for step in by_cost.tolist()]
+    ranks = np.argsort(random_bits(chosen.size, seed=seed).reshape(chosen.shape), axis=1)
+    chosen = np.take_along_axis(chosen, ranks, axis=1)
+    return [[_by_tokens(batches[b], rows) for b in step] for step in chosen.tolist()]
+
+
+def _milliseconds_by_kind(cut: _Cut, rows: _Rows, kinds: Int64s) -> Floats:
+    """Audio of each kind in each batch, whole numbers; [M, kinds that there are]."""
+    present, kind = np.unique(kinds[cut.order], return_inverse=True)
+    cell = np.repeat(np.arange(len(cut.starts)), cut.utterances) * len(present) + kind
+    milliseconds = np.rint(rows.durations_s[cut.order] * 1000)
+    cells = np.bincount(cell, weights=milliseconds, minlength=len(cut.starts) * len(present))
+    return cells.reshape(len(cut.starts), len(present)).astype(np.float64)
 
 
 def _by_tokens(batch: Int64s, rows: _Rows) -> Int64s:

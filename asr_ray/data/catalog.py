@@ -56,13 +56,11 @@ class RowGroups:
 
     Attributes:
         key: index into `Catalog.keys` of each row group [G].
-        seconds: audio of each row group [G].
         starts: row group g holds `rows[starts[g]:starts[g + 1]]` [G + 1].
         rows: catalog row indices [N].
     """
 
     key: Int64s
-    seconds: npt.NDArray[np.float64]
     starts: Int64s
     rows: Int64s
 
@@ -264,8 +262,7 @@ class Catalog:
                 fix=_AGAIN,
             )
         key = self.key_of_row[order[starts[:-1]]].astype(np.int64)
-        seconds = np.add.reduceat(self.durations_s[order], starts[:-1], dtype=np.float64)
-        return RowGroups(key, seconds, starts, order)
+        return RowGroups(key, starts, order)
 
     def _rows_by_row_group(self) -> tuple[Int64s, Int64s, Int64s]:
         """Rows in the order of key, shard path, row group and row; the place of each; starts of the groups.

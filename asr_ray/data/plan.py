@@ -1,7 +1,7 @@
 """Which utterance is trained on when, on how many ranks, from which seed: decided before audio is read.
 
-    catalog, mixes, seed   -> row groups in the order of their virtual deadlines -> windows
-    window, world size     -> steps of equal-cost batches (batching.py)
+    catalog, mixes, seed   -> windows of equal seconds, each holding its mix (row_order.py)
+    window, world size     -> steps of equal-cost batches (batching.py), mixed evenly (step_order.py)
     steps, `Position`      -> what is still to come, also on another number of ranks
 
 A mix that is due at some step begins with the first window that begins at or after it, because what is
@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -31,10 +30,13 @@ from asr_ray.data.batching import whole_steps
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.mix import Key, mix_name
 from asr_ray.data.plan_checks import check_budget, check_shares
-from asr_ray.data.row_order import RowOrder, Stage
+from asr_ray.data.row_order import RowOrder, Stage, windows_per_turn
 from asr_ray.data.shuffle import Int64s, seed_from
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.records import Position
+
+ORDER_VERSION = 2
+"""Rises whenever the same fields give another order: a checkpoint of the order before is then refused."""
 
 _MOST_JOINED_WINDOWS = 8
 
@@ -96,14 +98,14 @@ class ScheduledMix:
 class Plan:
     """The order of all training audio.
 
-    An epoch is a fixed number of windows: the smallest with which the first mix reads as many seconds
-    as the keys in use hold. With shares that follow the hours an epoch is one pass.
+    An epoch is the windows in which the first mix reads as many seconds as the keys in use hold. With
+    shares that follow the hours it is one pass: every utterance once.
 
     Attributes:
         catalog: the utterances.
         schedule: the mix and its changes, the first from step 0 on.
         seed: decides every order.
-        window_utterances: a window takes whole row groups until it holds this many.
+        window_utterances: a window holds about this many, never many more; see `windows_per_turn`.
         speeds: how fast utterances are played; batches are cut by what that makes of their durations,
             while shares, passes and epochs stay in seconds as recorded.
         history: mixes that held before the configuration was changed, in their order.
@@ -163,13 +165,7 @@ class Plan:
     @cached_property
     def windows_per_epoch(self) -> int:
         """Windows that are counted as one epoch, see the class."""
-        shares = self._first_shares
-        utterances = np.bincount(self.catalog.key_of_row, minlength=len(self.catalog.keys))
-        seconds = self.catalog.seconds_by_key
-        used = [(i, key) for i, key in enumerate(self.catalog.keys) if shares.get(key, 0.0) > 0]
-        utterances_per_s = sum(shares[key] * int(utterances[i]) / seconds[key] for i, key in used)
-        seconds_per_window = self.window_utterances / utterances_per_s
-        return max(1, math.ceil(sum(seconds[key] for _, key in used) / seconds_per_window))
+        return windows_per_turn(self.catalog, self._first_shares, window_utterances=self.window_utterances)
 
     @property
     def _first_shares(self) -> Mapping[Key, float]:
@@ -189,6 +185,7 @@ class Plan:
     @property
     def _fixed(self) -> dict[str, object]:
         fixed: dict[str, object] = {
+            "order": ORDER_VERSION,
             "catalog": self.catalog.digest,
             "seed": self.seed,
             "budget": asdict(self.budget),
@@ -333,6 +330,7 @@ class Plan:
                 cost=self.cost,
                 budget=self.budget,
                 seed=seed_from(self.seed, "steps", last_window, depth),
+                kinds=self.catalog.key_of_row[uses.rows].astype(np.int64),
             )
             if steps is not None:
                 return _Cut(uses, steps, joined)

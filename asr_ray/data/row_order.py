@@ -1,25 +1,32 @@
-"""The endless order in which row groups are read, so that every prefix holds the mix in seconds.
+"""The endless order in which utterances are read, so that every window holds the mix in seconds.
 
-Fair queueing (WF2Q, Bennett and Zhang, 1996) with seconds of audio as the work. A key that has
-given s seconds may start its next row group when the clock of all seconds stands at s / share, and
-is due at (s + its seconds) / share. Of the keys that may start, the one due first is next. So at
-every prefix no key is ahead of its share by more than its own row group, nor behind by more than the
-largest one. Taking the key with the largest deficit is simpler, but then the shortfall of one key
-grows with the number of keys.
+The audio of a key (locale, source) is a tape: its row groups end to end, shuffled anew for each pass.
+All tapes run at once, each at the speed of its share:
+
+    windows so far -> seconds so far -> share of each key -> how far its tape has run
+
+A window takes of each tape what runs past meanwhile. An utterance belongs to the window in which its
+middle passes, so at every edge of windows each key is within half an utterance of its share. Row groups
+are cut at the edges and then read by both neighbours. Whole ones would have to be taken by fair queueing,
+which cannot come closer than one row group: with 40 keys that alone is more than 1% of 100 steps.
+
+Nothing depends on what was read before, so a window far away is found as quickly as the first.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from asr_ray.data.augment.speed import Uses
-from asr_ray.data.catalog import Catalog, RowGroups
+from asr_ray.data.augment.speed import Uses, num_samples
+from asr_ray.data.batch_cost import Floats
+from asr_ray.data.catalog import Catalog
 from asr_ray.data.mix import Key
 from asr_ray.data.shuffle import Int64s, permutation, seed_from
+from asr_ray.records import SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,108 +37,119 @@ class Stage:
     shares: Mapping[Key, float]
 
 
+def windows_per_turn(catalog: Catalog, shares: Mapping[Key, float], *, window_utterances: int) -> int:
+    """Windows in which a mix reads as many seconds as the keys that it uses hold; at least one.
+
+    All windows of a mix are equal in seconds: as long as they can be with `window_utterances` on average
+    and a whole number of them in a turn, or of turns in a window where a turn is less than one.
+    """
+    # Rounded, because a sum of shares is seldom 1 to the last bit.
+    return max(1, math.ceil(round(_utterances_per_turn(catalog, shares) / window_utterances, 6)))
+
+
 class RowOrder:
-    """Windows of row groups, remembered as far as they have been asked for.
+    """The utterances of any window.
 
     Args:
         catalog: the utterances.
-        stages: the mix and its changes; each stage starts a clock of its own.
+        stages: the mix and its changes; tapes go on where the stage before left them.
         seed: decides the order of the row groups of each key in each pass.
-        window_utterances: a window takes row groups until it holds this many utterances.
+        window_utterances: see `windows_per_turn`.
     """
 
     def __init__(
         self, catalog: Catalog, *, stages: Sequence[Stage], seed: int, window_utterances: int
     ) -> None:
-        self._groups: RowGroups = catalog.row_groups
-        # Plain lists: a pick reads single numbers, for which NumPy is several times slower.
-        self._seconds: list[float] = self._groups.seconds.tolist()
-        self._utterances: list[int] = np.diff(self._groups.starts).tolist()
-        self._supply = {
-            key: _Supply(np.flatnonzero(self._groups.key == i), key=key, seed=seed)
-            for i, key in enumerate(catalog.keys)
+        self._first_windows = [stage.first_window for stage in stages]
+        self._shares = np.array(
+            [[stage.shares.get(key, 0.0) for key in catalog.keys] for stage in stages], dtype=np.float64
+        )
+        self._window_s = [
+            _window_s(catalog, stage.shares, window_utterances=window_utterances) for stage in stages
+        ]
+        self._tapes = {
+            index: _Tape(catalog, index, seed=seed)
+            for index in np.flatnonzero(self._shares.any(axis=0)).tolist()
         }
-        self._picked: list[int] = []
-        self._passes: list[int] = []
-        self._ends: list[int] = []
-        self._growth = self._windows(stages, window_utterances)
-
-    def row_groups(self, window: int) -> list[int]:
-        """Indices of the row groups of one window (counted over all epochs), in reading order."""
-        return self._picked[self._span(window)]
 
     def uses(self, window: int) -> Uses:
-        """The utterances of one window, row group by row group."""
-        groups = self._groups
-        picked, passes = self.row_groups(window), self._passes[self._span(window)]
-        rows = np.concatenate([groups.rows[groups.starts[g] : groups.starts[g + 1]] for g in picked])
-        return Uses(rows, np.repeat(np.array(passes), [self._utterances[g] for g in picked]))
+        """The utterances of one window (counted over all epochs), key by key."""
+        starts, ends = self._reached_s(window) * SAMPLE_RATE, self._reached_s(window + 1) * SAMPLE_RATE
+        return Uses.joined([tape.between(starts[index], ends[index]) for index, tape in self._tapes.items()])
 
     def seconds_before(self, window: int) -> float:
-        """Seconds of audio, as recorded, in all windows before one."""
-        return sum(self._seconds[group] for group in self._picked[: self._span(window).start])
+        """Seconds of audio that the mixes ask for in all windows before one."""
+        return float(self._reached_s(window).sum())
 
-    def _span(self, window: int) -> slice:
-        while len(self._ends) <= window:
-            next(self._growth)
-        return slice(self._ends[window - 1] if window else 0, self._ends[window])
-
-    def _windows(self, stages: Sequence[Stage], window_utterances: int) -> Iterator[None]:
-        last_windows = [*(stage.first_window for stage in stages[1:]), None]
-        for stage, end in zip(stages, last_windows, strict=True):
-            picks = self._fair_picks(stage.shares)
-            while end is None or len(self._ends) < end:
-                utterances = 0
-                while utterances < window_utterances:
-                    group, number_of_pass = next(picks)
-                    self._picked.append(group)
-                    self._passes.append(number_of_pass)
-                    utterances += self._utterances[group]
-                self._ends.append(len(self._picked))
-                yield
-
-    def _fair_picks(self, shares: Mapping[Key, float]) -> Iterator[tuple[int, int]]:
-        """Row groups and the pass each is read in, without end; see the module's docstring for the rule."""
-        used = {key: share for key, share in sorted(shares.items()) if share > 0}
-        clock = 0.0
-        waiting = [(0.0, key) for key in used]  # (may start at, key)
-        due: list[tuple[float, Key]] = []  # (due at, key)
-        while True:
-            # Rounding can leave everyone waiting by a hair; then the first one starts.
-            while waiting and (waiting[0][0] <= clock or not due):
-                start, key = heapq.heappop(waiting)
-                heapq.heappush(due, (start + self._seconds[self._supply[key].head] / used[key], key))
-            due_at, key = heapq.heappop(due)
-            group, number_of_pass = self._supply[key].take()
-            clock += self._seconds[group]
-            heapq.heappush(waiting, (due_at, key))
-            yield group, number_of_pass
+    def _reached_s(self, window: int) -> Floats:
+        """How far the tape of each key has run when a window begins; [keys]."""
+        reached_s = np.zeros(self._shares.shape[1])
+        ends = [*self._first_windows[1:], window]
+        for first, end, window_s, shares in zip(
+            self._first_windows, ends, self._window_s, self._shares, strict=True
+        ):
+            reached_s += max(min(end, window) - first, 0) * window_s * shares
+        return reached_s
 
 
-class _Supply:
-    """Row groups of one key, pass after pass; none comes again before all have come."""
+class _Tape:
+    """The audio of one key, pass after pass without end; lengths in samples, whose sums are exact."""
 
-    def __init__(self, groups: Int64s, *, key: Key, seed: int) -> None:
-        self._groups = groups
-        self._key = key
-        self._seed = seed
-        self._pass = 0
-        self._left = self._shuffled()
+    def __init__(self, catalog: Catalog, index: int, *, seed: int) -> None:
+        groups = catalog.row_groups
+        first, last = np.searchsorted(groups.key, [index, index + 1]).tolist()
+        self._durations_s = catalog.durations_s
+        self._starts = groups.starts[first : last + 1] - groups.starts[first]
+        self._rows = groups.rows[groups.starts[first] : groups.starts[last]]
+        self._samples = np.add.reduceat(self._samples_of(self._rows), self._starts[:-1])
+        self._length = int(self._samples.sum())
+        self._seed = seed_from(seed, "pass", *catalog.keys[index])
+        self._newest_pass = -1
+        self._order = self._ends = np.zeros(0, dtype=np.int64)
 
-    @property
-    def head(self) -> int:
-        """The row group that `take` gives next."""
-        return self._left[-1]
+    def between(self, start: float, end: float) -> Uses:
+        """The utterances whose middles lie from `start` on and before `end`."""
+        passes = range(int(start // self._length), int(end // self._length) + 1)
+        rows = [self._rows_of_pass(n, start - n * self._length, end - n * self._length) for n in passes]
+        return Uses(np.concatenate(rows), np.repeat(np.array(passes), [len(part) for part in rows]))
 
-    def take(self) -> tuple[int, int]:
-        """A row group and how often all had been taken before."""
-        taken = self._left.pop(), self._pass
-        if not self._left:
-            self._pass += 1
-            self._left = self._shuffled()
-        return taken
+    def _rows_of_pass(self, number: int, start: float, end: float) -> Int64s:
+        self._turn_to(number)
+        first, last = np.searchsorted(self._ends, [start, end]).tolist()
+        groups = self._order[first : last + 1].tolist()
+        rows = np.concatenate(
+            [self._rows[:0], *(self._rows[self._starts[g] : self._starts[g + 1]] for g in groups)]
+        )
+        samples = self._samples_of(rows)
+        before = self._ends[first - 1] if first else 0
+        middles = before + np.cumsum(samples) - samples / 2
+        return rows[(start <= middles) & (middles < end)]
 
-    def _shuffled(self) -> list[int]:
-        seed = seed_from(self._seed, "pass", *self._key, self._pass)
-        order: list[int] = self._groups[permutation(len(self._groups), seed=seed)].tolist()
-        return order
+    def _turn_to(self, number: int) -> None:
+        """Shuffle the row groups for a pass; windows one after the other do so once a pass."""
+        if number != self._newest_pass:
+            self._newest_pass = number
+            self._order = permutation(len(self._samples), seed=seed_from(self._seed, number))
+            self._ends = np.cumsum(self._samples[self._order])
+
+    def _samples_of(self, rows: Int64s) -> Int64s:
+        return num_samples(self._durations_s[rows])
+
+
+def _window_s(catalog: Catalog, shares: Mapping[Key, float], *, window_utterances: int) -> float:
+    windows = windows_per_turn(catalog, shares, window_utterances=window_utterances)
+    turns = max(1, math.floor(round(window_utterances / _utterances_per_turn(catalog, shares), 6)))
+    return _seconds_in_use(catalog, shares) * turns / windows
+
+
+def _utterances_per_turn(catalog: Catalog, shares: Mapping[Key, float]) -> float:
+    """Utterances that a mix reads on average in as many seconds as the keys that it uses hold."""
+    groups = catalog.row_groups
+    counts = np.bincount(groups.key, weights=np.diff(groups.starts), minlength=len(catalog.keys)).tolist()
+    of_key = zip(catalog.keys, counts, strict=True)
+    per_s = [shares.get(key, 0.0) * count / catalog.seconds_by_key[key] for key, count in of_key]
+    return _seconds_in_use(catalog, shares) * float(sum(per_s))
+
+
+def _seconds_in_use(catalog: Catalog, shares: Mapping[Key, float]) -> float:
+    return sum(seconds for key, seconds in catalog.seconds_by_key.items() if shares.get(key, 0.0) > 0)

@@ -111,8 +111,8 @@ class DataSettings(Settings):
     batch_s: PositiveFloat | None = 240.0
     """Largest batch of one rank, in seconds of padded audio; null takes what `calibration` found to fit."""
     max_batch_utterances: PositiveInt = 512
-    window_utterances: PositiveInt = 2048
-    """Utterances that are shuffled and cut into batches together."""
+    window_utterances: PositiveInt = 4096
+    """Utterances that are shuffled and cut into batches together; more take less padding and more memory."""
     cost: CostSettings | None = None
     """Null takes the numbers of `calibration`, or those of the released model by arithmetic."""
     calibration: Path | None = None

@@ -2,7 +2,10 @@
 
 epoch   every step of one epoch for 8 ranks: seconds, peak memory, padding, step efficiency.
 resume  from a fresh process to the utterances of the first step, at positions all over the first epoch.
-mix     largest distance of any 100 steps from the shares of the mix, in seconds of audio.
+mix     distance of any 100 consecutive steps, wherever they begin, from the shares of the mix, in seconds
+        of audio, on 8 ranks and on one; for the catalog and for five locales of halving hours.
+ledger  utterances lost and repeated over an epoch by the ledger of a run that was killed at every tenth step
+        and went on with 4, 3, 1, 4, ... ranks.
 
 The catalog (log-normal durations, 40 locales, hours falling as 1/rank) is written once and read by a
 process of its own for each part, so that its making does not count.
@@ -11,9 +14,11 @@ process of its own for each part, so that its making does not count.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import resource
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,11 +33,13 @@ from asr_ray.data.plan import Plan
 from asr_ray.locales import LOCALES
 from asr_ray.records import Position
 from asr_ray.testing.catalogs import made_up_catalog
+from asr_ray.testing.killed import Kills, lost_and_repeated, train_with_kills
 
 RANKS = 8
 PLACES = (0.0, 0.25, 0.5, 0.75, 0.999)
 _BLOCK = 100
 """Steps over which the mix is judged."""
+_STEPS_JUDGED = 3000
 
 
 def write_catalog(path: Path, utterances: int) -> None:
@@ -44,9 +51,18 @@ def write_catalog(path: Path, utterances: int) -> None:
     Catalog.write(catalog.table, path, catalog.metadata)
 
 
+def five_locales(utterances: int) -> Catalog:
+    """About so many utterances, each locale half of the one before."""
+    return made_up_catalog({(tag, "web"): utterances >> (1 + i) for i, tag in enumerate(list(LOCALES)[:5])})
+
+
 def plan_of(path: Path) -> Plan:
     """The plan of a run with shares by the root of the hours and batches of 240 s."""
-    catalog = Catalog.read(path)
+    return plan_over(Catalog.read(path))
+
+
+def plan_over(catalog: Catalog) -> Plan:
+    """As `plan_of`, of a catalog at hand."""
     mix = mix_shares(
         catalog.seconds_by_key, policy=MixPolicy(targets=Temperature(locale_alpha=0.5, source_alpha=0.5))
     )
@@ -106,30 +122,59 @@ def resume(path: Path) -> dict[str, Any]:
 
 
 def mix(path: Path) -> dict[str, Any]:
-    """Compare the seconds of each block of steps with the shares (total variation distance)."""
-    plan = plan_of(path)
-    keys, shares = plan.catalog.keys, plan.schedule[0].shares
-    target = np.array([shares.get(key, 0.0) for key in keys])
-    errors, seconds = [], np.zeros(len(keys))
-    for steps, step in enumerate(plan.steps(Position(), world_size=RANKS), 1):
+    """Compare the seconds of any `_BLOCK` steps with the shares (total variation distance)."""
+    plans = {"40 locales": plan_of(path), "5 locales": plan_over(five_locales(200_000))}
+    found = {
+        f"{name}, ranks {ranks}": mix_error(plan, ranks=ranks)
+        for name, plan in plans.items()
+        for ranks in (RANKS, 1)
+    }
+    return {"steps": _BLOCK, **found}
+
+
+def mix_error(plan: Plan, *, ranks: int) -> dict[str, float]:
+    """Walk through some thousand steps and judge each run of `_BLOCK` of them."""
+    catalog, shares = plan.catalog, plan.schedule[0].shares
+    target = np.array([shares.get(key, 0.0) for key in catalog.keys])
+    seconds = [np.zeros(len(catalog.keys))]
+    for step in itertools.islice(plan.steps(Position(), world_size=ranks), _STEPS_JUDGED):
         rows = np.concatenate(step.batches)
-        seconds += np.bincount(
-            plan.catalog.key_of_row[rows], weights=plan.catalog.durations_s[rows], minlength=len(keys)
+        seconds.append(
+            np.bincount(
+                catalog.key_of_row[rows], weights=catalog.durations_s[rows], minlength=len(catalog.keys)
+            )
         )
-        if steps % _BLOCK == 0:
-            errors.append(0.5 * float(np.abs(seconds / seconds.sum() - target).sum()))
-            seconds = np.zeros(len(keys))
-        if steps == 20 * _BLOCK:
-            break
+    until = np.cumsum(seconds, axis=0)
+    blocks = until[_BLOCK:] - until[:-_BLOCK]
+    errors = 0.5 * np.abs(blocks / blocks.sum(axis=1, keepdims=True) - target).sum(axis=1)
+    return {"mean": round(float(errors.mean()), 5), "largest": round(float(errors.max()), 5)}
+
+
+def ledger(_: Path) -> dict[str, Any]:
+    """Kill a run of one epoch over and over; what it trained on must be the catalog, once."""
+    catalog = five_locales(30_000)
+    total_s = sum(catalog.seconds_by_key.values())
+    shares = {key: seconds / total_s for key, seconds in catalog.seconds_by_key.items()}
+    plan = Plan.of(catalog, shares, seed=1, budget=BatchBudget(max_padded_s=240.0), window_utterances=4096)
+    how = Kills(every=10, uncommitted=3, world_sizes=(4, 3, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        _, kills = train_with_kills(plan, Path(folder), kills=how, until=Position(epoch=1))
+        lost, repeated = lost_and_repeated(Path(folder), ids=catalog.ids(np.arange(len(catalog))))
     return {
-        "blocks": len(errors),
-        "steps": _BLOCK,
-        "mean": round(float(np.mean(errors)), 5),
-        "largest": round(max(errors), 5),
+        "utterances": len(catalog),
+        "kills": kills,
+        "ranks": how.world_sizes,
+        "lost": lost,
+        "repeated": repeated,
     }
 
 
-PARTS: Mapping[str, Callable[[Path], dict[str, Any]]] = {"epoch": epoch, "resume": resume, "mix": mix}
+PARTS: Mapping[str, Callable[[Path], dict[str, Any]]] = {
+    "epoch": epoch,
+    "resume": resume,
+    "mix": mix,
+    "ledger": ledger,
+}
 
 
 def main() -> None:
