@@ -44,7 +44,7 @@ _TIMEOUT_S = 15.0
 
 
 class Door(Enum):
-    """What a cluster answers to somebody who brings no token."""
+    """What the head of a cluster answers."""
 
     OPEN = "open"
     LOCKED = "locked"
@@ -106,12 +106,13 @@ def installed_versions(names: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
-def has_token(environ: Mapping[str, str]) -> bool:
-    """Whether Ray would find a token: in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token."""
+def read_token(environ: Mapping[str, str]) -> str | None:
+    """Return the token that Ray would find: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token."""
     if environ.get("RAY_AUTH_TOKEN"):
-        return True
+        return environ["RAY_AUTH_TOKEN"]
     path = environ.get("RAY_AUTH_TOKEN_PATH")
-    return (Path(path) if path else Path.home() / ".ray" / "auth_token").is_file()
+    file = Path(path) if path else Path.home() / ".ray" / "auth_token"
+    return file.read_text(encoding="utf-8").strip() or None if file.is_file() else None
 
 
 def joining_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -119,25 +120,27 @@ def joining_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
     Ray 2.60 shows its token to an address that was named only if the mode was named as well.
     """
-    return {"RAY_AUTH_MODE": "token"} if "RAY_AUTH_MODE" not in environ and has_token(environ) else {}
+    return {"RAY_AUTH_MODE": "token"} if "RAY_AUTH_MODE" not in environ and read_token(environ) else {}
 
 
-def knock(address: str, *, timeout_s: float = _TIMEOUT_S) -> Door:
-    """Ask the head at `address` (host:port) whether it is alive, without a token.
+def knock(address: str, *, token: str | None = None, timeout_s: float = _TIMEOUT_S) -> Door:
+    """Ask the head at `address` (host:port) whether it is alive.
 
     Milliseconds where somebody answers, where `ray.init` tries for twenty seconds and more. The name of
     the call is Ray's internal one; the tests hold it against a real head.
 
     Args:
+        token: shown to the head; None asks as a stranger would.
         timeout_s: how long the head may take to appear.
     """
     import grpc
 
+    metadata = [("authorization", f"Bearer {token}")] if token else []
     # Ray does not go through proxies either.
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         check_alive = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
         try:
-            check_alive(b"", timeout=timeout_s, wait_for_ready=True)
+            check_alive(b"", timeout=timeout_s, wait_for_ready=True, metadata=metadata)
         except grpc.RpcError as error:
             refusals = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
             return Door.LOCKED if error.code() in refusals else Door.ABSENT

@@ -159,9 +159,16 @@ def _collective_facts(nodes: Sequence[_Node], *, timeout_s: float) -> Collective
     on_gpus = [node for node in nodes if node.resources.get("GPU", 0.0) >= 1]
     backend: Backend = "nccl" if on_gpus else "gloo"
     members = list(on_gpus or nodes)
-    if len(members) == 1 and members[0].resources.get("GPU", 2.0) >= 2:
-        members *= 2
-    probes = [_probe_on(node.id, num_gpus=int(backend == "nccl")) for node in members]
+    if backend == "nccl":
+        if len(members) == 1 and members[0].resources["GPU"] >= 2:
+            members *= 2
+        # The probes reserved no GPU, and Ray hides GPUs from who did not.
+        probes = [_probe_on(node.id, num_gpus=1) for node in members]
+    else:
+        probes = [node.probe for node in members]
+        if len(members) == 1:
+            members *= 2
+            probes.append(_probe_on(members[0].id))
     facts = CollectiveFacts(backend=backend, processes=len(probes), nodes=len({node.id for node in members}))
     try:
         port = ray.get(probes[0].free_port.remote(), timeout=timeout_s)

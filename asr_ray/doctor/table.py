@@ -23,4 +23,5 @@ def draw_checks(console: Console, checks: Sequence[Check]) -> None:
     console.print(table)
     for check in checks:
         if check.outcome != "ok":
-            console.print(f"{check.outcome}: {check.name}\n  fix: {check.fix}", markup=False)
+            line = f"{check.outcome}: {check.name}\n  fix: {check.fix}"
+            console.print(line, markup=False, soft_wrap=True)

@@ -100,8 +100,8 @@ class ResourceSettings(Settings):
     def _ranks_have_gpus_of_their_own(self) -> Self:
         if self.num_workers > 1 and 0 < self.gpus_per_worker < 1:
             raise ValueError(
-                f"gpus_per_worker {self.gpus_per_worker:g} would put two ranks on one GPU, which NCCL refuses; "
-                "set 1, or num_workers to 1"
+                f"gpus_per_worker {self.gpus_per_worker:g} would put two ranks on one GPU, "
+                "which NCCL refuses; set 1, or num_workers to 1"
             )
         return self
 

@@ -119,7 +119,7 @@ def _build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTra
         train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
         train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name),  # type: ignore[arg-type]
         torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
+        scaling_config=ScalingConfig(  # type: ignore[call-arg]  # the hints are those of Train V1
             num_workers=resources.num_workers,
             use_gpu=resources.use_gpu,
             resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker},
