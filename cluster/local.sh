@@ -19,6 +19,7 @@ MEMORY=${MEMORY:-}                                           # bytes of each nod
 HOST=${HOST:-$(hostname -I | cut -d' ' -f1)}
 
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_JOB_STOP_WAIT_TIME_S=300            # `ray job stop`: a run commits a checkpoint first
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # all nodes end together: nowhere to move work to
 if [ -z "${RAY_AUTH_TOKEN:-}" ]; then
     export RAY_AUTH_TOKEN_PATH=${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}

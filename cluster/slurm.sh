@@ -33,20 +33,17 @@ export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 # nodes start when Python has 
 
 # The batch script runs on the first node, which is the head: it can tell the run to commit and stop.
 requeue=no
-trap 'requeue=yes; kill -INT "$(cat "$state/pid")"' USR1
+trap 'requeue=yes; kill -TERM "$(cat "$state/pid")" || true' USR1
 
 # shellcheck disable=SC2016  # the inner shell expands these
 srun ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
     --num-cpus "$SLURM_CPUS_ON_NODE" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" --disable-usage-stats -- \
     env RAY_ADDRESS="$head:$port" STATE="$state" bash -c 'echo $$ >"$STATE/pid"; exec "$@"' run "$@" &
 run=$!
+# A signal ends `wait`, not the run; bash still knows how the run ended.
+while kill -0 "$run" 2>/dev/null; do wait "$run" || true; done
 code=0
 wait "$run" || code=$?
-# A signal ends `wait`, not the run.
-while kill -0 "$run" 2>/dev/null; do
-    code=0
-    wait "$run" || code=$?
-done
 
 # 6: interrupted, and the same command goes on (asr_ray/errors.py).
 if [ "$requeue" = yes ] && [ "$code" -eq 6 ]; then

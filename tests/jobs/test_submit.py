@@ -159,7 +159,7 @@ def test_the_address_of_a_dashboard_is_none_to_join() -> None:
 
 def test_an_address_where_nobody_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(security, "knock", partial(knock, timeout_s=0.5))
-    with pytest.raises(EnvironmentFault, match="no Ray cluster answers at 127.0.0.1"):
+    with pytest.raises(EnvironmentFault, match="no Ray cluster answers at"):
         _ray.check_door(f"127.0.0.1:{free_port()}")
 
 
