@@ -27,7 +27,7 @@ trap 'rm -rf "$state"' EXIT
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$state/token"
 (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH")
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+read -r head < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 20000))
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 # nodes start when Python has come over the network
 
