@@ -45,7 +45,8 @@ stop() {
 trap stop EXIT
 trap 'exit 0' INT TERM
 
-# One node after the other: two that start at once choose the same names for their sockets.
+# One node after the other: two that start at once choose the same names for their sockets. Each has a folder
+# of its own: in a shared one, each would unpack the files of a submitted job over those that another node runs.
 start() {
     local log=$logs/${#pids[@]}
     : >"$log"
@@ -65,7 +66,7 @@ start --head --node-ip-address="$HOST" --port="$PORT" --dashboard-host=127.0.0.1
 for ((n = 0; n < WORKERS; n++)); do
     devices=$(seq -s, $((n * GPUS)) $(((n + 1) * GPUS - 1)))
     CUDA_VISIBLE_DEVICES=$devices start --address="$HOST:$PORT" --num-cpus="$CPUS" --num-gpus="$GPUS" \
-        --labels=pool=worker
+        --labels=pool=worker --temp-dir="${RAY_TMPDIR:-/tmp}/ray-worker$n"
 done
 
 cat <<TEXT

@@ -74,7 +74,7 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
     try:
         if not _is_finished(settings):
             _prepare_run_dir(settings)
-            _fit(_build_trainer(settings, planned=planned), settings=settings, watch=watch)
+            _fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
@@ -108,7 +108,8 @@ def _prepare_run_dir(settings: TrainSettings) -> None:
     stop_file(settings.run_dir).unlink(missing_ok=True)
 
 
-def _build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+    """Assemble the trainer of a run, and set what Ray Data is to keep to in this process from now on."""
     resources = settings.resources
     # An idle feed is normal during validation; Ray's guard would call it stuck.
     context = ray.data.DataContext.get_current()
