@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "evaluate": {"core", "report", "data", "model", "evaluate"},
     "train": {"core", "report", "data", "model", "evaluate", "train"},
     "sweep": {"core", "report", "data", "model", "evaluate", "train", "sweep"},
+    # Looks at machines, not at runs.
+    "doctor": {"core", "data", "model", "doctor"},
     "testing": {"core", "report", "data", "model", "evaluate", "train", "sweep", "testing"},
 }
 """Layer -> layers of this package that it may know."""
@@ -37,6 +39,7 @@ MAY_IMPORT_RAY = {
     "train/worker.py",
     "evaluate/run.py",
     "sweep/run.py",
+    "doctor/cluster.py",
 }
 
 LIGHT = ("torch", "nemo", "ray", "numba", "transformers", "lhotse", "pandas", "matplotlib")
@@ -79,6 +82,7 @@ DECIDING = (
             "checks/advice",
         )
     ),
+    *(f"doctor/{name}.py" for name in ("checks", "facts", "versions")),
     *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
     *(f"train/calibration/{name}.py" for name in ("record", "fit", "use")),
 )

@@ -67,6 +67,7 @@ def test_what_must_be_given_is_enough(schema: type[Settings], sets: Sequence[str
             "from_step 200 is never reached, max_steps is 200",
         ),
         (["data.mix.ratios={el-GR/: 1}"], "'el-GR/' names no source"),
+        (["resources.gpus_per_worker=0.5", "resources.num_workers=2"], "two ranks on one GPU"),
     ],
 )
 def test_rules_between_fields(sets: list[str], says: str) -> None:
@@ -136,6 +137,7 @@ def test_the_prompt_for_any_language_is_no_locale() -> None:
         "checkpoint.keep=1",
         "resources.num_workers=0",
         "resources.cpus_per_worker=0",
+        "resources.gpus_per_worker=2",
         "precision=fp16",
     ],
 )

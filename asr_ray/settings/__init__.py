@@ -16,6 +16,7 @@ from asr_ray.settings.data import (
     SourceSettings,
 )
 from asr_ray.settings.demo import DemoSettings, SpeechSettings
+from asr_ray.settings.doctor import DoctorSettings
 from asr_ray.settings.evaluate import EvaluateSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
 from asr_ray.settings.prepare import (
@@ -45,6 +46,7 @@ __all__ = [
     "CostSettings",
     "DataSettings",
     "DemoSettings",
+    "DoctorSettings",
     "EvaluateSettings",
     "LocaleTag",
     "MixChange",

@@ -71,18 +71,39 @@ class CheckpointSettings(Settings):
 
 
 class ResourceSettings(Settings):
-    """The worker group."""
+    """The worker group and the nodes it may use."""
 
     num_workers: PositiveInt = 1
-    use_gpu: bool = False
+    gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0)
+    """1 trains on GPUs, 0 on CPUs; a part of one shares it, for a single worker only."""
     cpus_per_worker: PositiveFloat = 1.0
     """Fractions are fine; at least one CPU of the cluster must stay free for reading data."""
+    worker_labels: dict[str, str] | None = None
+    """Labels of the nodes that train; null means any."""
+    decode_labels: dict[str, str] | None = None
+    """Labels of the nodes that read and decode: CPU nodes beside expensive GPUs; null means any."""
+    autoscaling: bool = False
+    """Whether nodes may still be missing at the start, because the cluster starts them on demand."""
     threads_per_worker: PositiveInt | None = None
     """Threads of torch and numba on CPU; null lets torch decide."""
     local_cpus: PositiveInt | None = None
     """CPUs of the Ray cluster that is started when none is joined; null takes those of the machine."""
     max_failures: int = Field(3, ge=-1)
     """Restarts of the worker group after a failure; -1 is without limit."""
+
+    @property
+    def use_gpu(self) -> bool:
+        """Whether workers train on GPUs."""
+        return self.gpus_per_worker > 0
+
+    @model_validator(mode="after")
+    def _ranks_have_gpus_of_their_own(self) -> Self:
+        if self.num_workers > 1 and 0 < self.gpus_per_worker < 1:
+            raise ValueError(
+                f"gpus_per_worker {self.gpus_per_worker:g} would put two ranks on one GPU, "
+                "which NCCL refuses; set 1, or num_workers to 1"
+            )
+        return self
 
 
 class TrainSettings(Settings):

@@ -20,11 +20,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from asr_ray.config import dump
 from asr_ray.data.feed import PlannedFeed
 from asr_ray.data.planned import PlannedData, ResumePoint
-from asr_ray.errors import AsrRayError, EnvironmentFault, Interrupted, TrainingError
+from asr_ray.errors import AsrRayError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.model.nemo_file import sha256_of
-from asr_ray.settings import ResourceSettings, TrainSettings
+from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.use import with_calibration
+from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.loop import stop_file
 from asr_ray.train.setup import planned_data, with_absolute_paths
@@ -69,12 +70,12 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
         Interrupted: stopped on request; the same call goes on.
     """
     settings = with_calibration(with_absolute_paths(settings))
-    check_cluster(settings.resources, available=ray.cluster_resources())
+    check_capacity(settings.resources, nodes=_nodes())
     planned = planned_data(settings)
     try:
         if not _is_finished(settings):
             _prepare_run_dir(settings)
-            _fit(_build_trainer(settings, planned=planned), settings=settings, watch=watch)
+            _fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
@@ -82,24 +83,17 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
         raise
 
 
-def check_cluster(resources: ResourceSettings, *, available: Mapping[str, float]) -> None:
-    """Raise EnvironmentFault unless the workers fit and one CPU stays free to read data.
-
-    Without a free CPU ingestion waits forever and says nothing.
-    """
-    cpus = available.get("CPU", 0.0)
-    needed = resources.num_workers * resources.cpus_per_worker
-    if cpus - needed < 1.0:
-        raise EnvironmentFault(
-            f"{resources.num_workers} workers take {needed:g} of {cpus:g} CPUs; reading data needs one more",
-            fix="lower resources.cpus_per_worker (0.5 is fine on a small machine) or resources.num_workers",
+def _nodes() -> list[Node]:
+    """Return the living nodes of the connected cluster."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [
+        Node(
+            cpus=node["Resources"].get("CPU", 0.0),
+            gpus=node["Resources"].get("GPU", 0.0),
+            labels=node["Labels"],
         )
-    gpus = available.get("GPU", 0.0)
-    if resources.use_gpu and gpus < resources.num_workers:
-        raise EnvironmentFault(
-            f"{resources.num_workers} workers need as many GPUs, the cluster has {gpus:g}",
-            fix="lower resources.num_workers, or set resources.use_gpu=false",
-        )
+        for node in alive
+    ]
 
 
 def _is_finished(settings: TrainSettings) -> bool:
@@ -115,18 +109,23 @@ def _prepare_run_dir(settings: TrainSettings) -> None:
     stop_file(settings.run_dir).unlink(missing_ok=True)
 
 
-def _build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+    """Assemble the trainer of a run, and set what Ray Data is to keep to in this process from now on."""
     resources = settings.resources
     # An idle feed is normal during validation; Ray's guard would call it stuck.
-    ray.data.DataContext.get_current().execution_no_progress_timeout_s = -1  # type: ignore[attr-defined]
+    context = ray.data.DataContext.get_current()
+    context.execution_no_progress_timeout_s = -1  # type: ignore[attr-defined]
+    # The trainer takes the context along: every task of the feed is placed by it.
+    context.execution_options.label_selector = resources.decode_labels
     return TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
         train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name),  # type: ignore[arg-type]
         torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
+        scaling_config=ScalingConfig(  # type: ignore[call-arg]  # the hints are those of Train V1
             num_workers=resources.num_workers,
             use_gpu=resources.use_gpu,
-            resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": int(resources.use_gpu)},
+            resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker},
+            label_selector=resources.worker_labels,
         ),
         run_config=RunConfig(
             # Ray's own bookkeeping; checkpoints are ours and lie beside it.

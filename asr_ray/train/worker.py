@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from asr_ray.data.heldout import read_heldout
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import load_model, quiet_nemo, save_model
 from asr_ray.records import Batch, Position
+from asr_ray.security import check_environment
 from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.measure import describe_device
 from asr_ray.train.calibration.use import warn_of_other_device
@@ -44,6 +46,7 @@ class WorkerTask:
 def train_worker(task: WorkerTask) -> None:
     """Train on this worker until the run ends; rank 0 leaves `best.nemo`."""
     logging.getLogger("asr_ray").setLevel(logging.INFO)
+    check_environment(os.environ)
     settings, context = task.settings, ray.train.get_context()
     set_up_torch(settings.resources)
     worker = Worker(

@@ -12,14 +12,15 @@ import psutil
 import pytest
 
 from asr_ray.data.catalog import Catalog
-from asr_ray.errors import EnvironmentFault
+from asr_ray.data.feed import planned_dataset
+from asr_ray.data.planned import ResumePoint
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.records import Position
-from asr_ray.settings import MixSettings, ResourceSettings, TrainSettings
+from asr_ray.settings import MixSettings, TrainSettings
 from asr_ray.testing.prepared import write_prepared
 from asr_ray.train import ledger
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.run import check_cluster, planned_seconds, run_training
+from asr_ray.train.run import build_trainer, planned_seconds, run_training
 from asr_ray.train.setup import planned_data
 
 MAX_STEPS = 30
@@ -107,18 +108,21 @@ def planned(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
     }
 
 
-def test_workers_must_leave_a_cpu_for_reading() -> None:
-    resources = ResourceSettings(num_workers=2, cpus_per_worker=1.0)
-    with pytest.raises(EnvironmentFault, match="reading data needs one more") as caught:
-        check_cluster(resources, available={"CPU": 2.0})
-    assert "cpus_per_worker" in caught.value.fix
-    check_cluster(resources, available={"CPU": 3.0})
-
-
-def test_gpus_are_counted_before_workers_are_asked_for() -> None:
-    resources = ResourceSettings(num_workers=2, use_gpu=True)
-    with pytest.raises(EnvironmentFault, match="as many GPUs"):
-        check_cluster(resources, available={"CPU": 16.0, "GPU": 1.0})
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_labels_place_the_workers_and_every_task_of_the_feed(settings: TrainSettings) -> None:
+    labels = {"worker_labels": {"pool": "gpu"}, "decode_labels": {"pool": "cpu"}}
+    placed = settings.model_copy(update={"resources": settings.resources.model_copy(update=labels)})
+    planned = planned_data(placed)
+    trainer = build_trainer(placed, planned=planned)
+    assert trainer.scaling_config.label_selector == {"pool": "gpu"}
+    start = ResumePoint(position=Position(), world_size=2, steps_taken=0)
+    # As `configure` does it in the controller, under the context that the trainer takes along.
+    feed = planned_dataset(planned, start, world_size=2)
+    assert feed.context.execution_options.label_selector == {"pool": "cpu"}
+    build_trainer(settings, planned=planned)
+    feed = planned_dataset(planned, start, world_size=2)
+    assert feed.context.execution_options.label_selector is None
 
 
 def test_what_was_asked_for_follows_the_mixes_as_they_held(settings: TrainSettings) -> None:

@@ -191,9 +191,9 @@ def training_device(*, use_gpu: bool) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise EnvironmentFault(
-            "resources.use_gpu is set, and this process sees no GPU",
+            "resources.gpus_per_worker is above 0, and this process sees no GPU",
             fix="run this job on a machine with one (`ray job submit --entrypoint-num-gpus 1`), "
-            "or set resources.use_gpu=false",
+            "or set resources.gpus_per_worker=0",
         )
     return torch.device("cuda", 0)
 
