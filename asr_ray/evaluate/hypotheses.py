@@ -11,8 +11,9 @@ import torch
 from asr_ray.data.read import decode_pcm16
 from asr_ray.evaluate.score import Hypothesis
 from asr_ray.locales import check_locale
-from asr_ray.model.decode import decode_offline, decode_streaming
+from asr_ray.model.decode import decode_offline
 from asr_ray.model.prompt import prompt_table
+from asr_ray.model.streaming import decode_streaming
 from asr_ray.records import PromptTable, Utterance
 
 if TYPE_CHECKING:
