@@ -35,7 +35,7 @@ MAY_IMPORT_RAY = {
     "data/feed.py",
     "train/run.py",
     "train/worker.py",
-    "evaluate/run.py",
+    "evaluate/pool.py",
     "sweep/run.py",
 }
 
@@ -66,7 +66,7 @@ DECIDING = (
             "checks/advice",
         )
     ),
-    *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
+    *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective", "conditions", "work")),
 )
 
 MAX_LINES = 400

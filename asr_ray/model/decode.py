@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from asr_ray.contexts import AttContextSize
 from asr_ray.model.inference import (
-    AttContextSize,
     Frames,
     Precision,
     Search,

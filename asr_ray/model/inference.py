@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from asr_ray.contexts import AttContextSize, has_whole_chunks
 from asr_ray.errors import ConfigError
 from asr_ray.model.nemo_file import quiet_nemo
 from asr_ray.model.tokens import strip_tags
@@ -24,11 +25,8 @@ from asr_ray.model.tokens import strip_tags
 if TYPE_CHECKING:
     from nemo.collections.asr.models import EncDecRNNTBPEModelWithPrompt
 
-AttContextSize = tuple[int, int]
-"""Left and right attention context in encoder frames of 80 ms; a chunk has 1 + right of them."""
-
 Precision = Literal["fp32", "bf16"]
-"""Of the encoder's arithmetic; weights and caches stay in float32."""
+"""Of the encoder's arithmetic, as in the settings; weights and caches stay in float32."""
 
 _MAX_SYMBOLS_PER_FRAME = 10
 """Where a checkpoint's configuration names no limit; NeMo's own default."""
@@ -56,7 +54,12 @@ def inference(
     Raises:
         ConfigError: a left context that is not a number of whole chunks.
     """
-    _check_context(att_context_size)
+    if not has_whole_chunks(att_context_size):
+        raise ConfigError(
+            f"att_context_size {list(att_context_size)}: the left context is not a multiple of the "
+            f"chunk of {att_context_size[1] + 1} frames",
+            fix="use one of [56, 0], [56, 1], [56, 3], [56, 6], [56, 13]",
+        )
     encoder = model.encoder
     modes = [(module, module.training) for module in model.modules()]
     context, sync = encoder.att_context_size, encoder.sync_max_audio_length
@@ -157,13 +160,3 @@ def _decoder_of(model: EncDecRNNTBPEModelWithPrompt) -> Any:
 
 def _full_precision(model: EncDecRNNTBPEModelWithPrompt) -> contextlib.AbstractContextManager[None]:
     return torch.autocast(model.device.type, enabled=False)
-
-
-def _check_context(att_context_size: AttContextSize) -> None:
-    left, right = att_context_size
-    if right < 0 or left < 0 or left % (right + 1):
-        raise ConfigError(
-            f"att_context_size {list(att_context_size)}: the left context is not a multiple of the "
-            f"chunk of {right + 1} frames",
-            fix="use one of [56, 0], [56, 1], [56, 3], [56, 6], [56, 13]",
-        )

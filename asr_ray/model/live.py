@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from asr_ray.contexts import AttContextSize
 from asr_ray.errors import ConfigError
 from asr_ray.model.inference import (
-    AttContextSize,
     Precision,
     Search,
     features_of,

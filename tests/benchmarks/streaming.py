@@ -22,10 +22,11 @@ import numpy.typing as npt
 import torch
 from omegaconf import OmegaConf
 
+from asr_ray.contexts import RELEASED_CONTEXTS, AttContextSize
 from asr_ray.data.audio import decode_pcm16
 from asr_ray.model.base import resolve_base
 from asr_ray.model.decode import decode_offline
-from asr_ray.model.inference import AttContextSize, inference, text_of
+from asr_ray.model.inference import inference, text_of
 from asr_ray.model.live import Recogniser
 from asr_ray.model.nemo_file import load_model
 from asr_ray.model.prompt import prompt_table
@@ -34,7 +35,6 @@ from asr_ray.records import SAMPLE_RATE
 from asr_ray.testing.speech import write_corpus
 
 LOCALE = "en-US"
-CONTEXTS = ("56,0", "56,1", "56,3", "56,6", "56,13")
 PIECE = 1_280
 
 Clip = npt.NDArray[np.float32]
@@ -148,7 +148,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--contexts", nargs="+", default=CONTEXTS, metavar="LEFT,RIGHT")
+    parser.add_argument(
+        "--contexts",
+        nargs="+",
+        default=[f"{left},{right}" for left, right in RELEASED_CONTEXTS],
+        metavar="LEFT,RIGHT",
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = load_model(resolve_base(options.model))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from asr_ray.contexts import AttContextSize
 from asr_ray.errors import ConfigError
 from asr_ray.model.decode import decode_offline, encode_offline
-from asr_ray.model.inference import AttContextSize, project_prompt
+from asr_ray.model.inference import project_prompt
 from asr_ray.model.nemo_file import load_model
 from asr_ray.model.prompt import prompt_table
 from asr_ray.model.streaming import decode_streaming, encode_streaming

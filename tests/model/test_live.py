@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from asr_ray.contexts import AttContextSize
 from asr_ray.errors import ConfigError
 from asr_ray.model.decode import decode_offline
-from asr_ray.model.inference import AttContextSize
 from asr_ray.model.live import LiveStream, Recogniser
 from asr_ray.model.nemo_file import load_model
 from tests.model.conftest import Clips

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from asr_ray.contexts import RELEASED_CONTEXTS, AttContextSize
 from asr_ray.model.decode import decode_offline, encode_offline
-from asr_ray.model.inference import AttContextSize, Search, features_of, inference
+from asr_ray.model.inference import Search, features_of, inference
 from asr_ray.model.streaming import (
     chunk_from,
     decode_streaming,
@@ -23,10 +24,8 @@ from tests.model.conftest import Clips
 if TYPE_CHECKING:
     from nemo.collections.asr.models import EncDecRNNTBPEModelWithPrompt
 
-CONTEXTS: list[AttContextSize] = [(56, 0), (56, 1), (56, 3), (56, 6), (56, 13)]
 
-
-@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("context", RELEASED_CONTEXTS)
 def test_streaming_gives_the_frames_and_texts_of_offline(
     talkative: EncDecRNNTBPEModelWithPrompt, clips: Clips, context: AttContextSize
 ) -> None:
@@ -46,7 +45,7 @@ def test_streaming_gives_the_frames_and_texts_of_offline(
     assert all(len(set(text)) > 5 for text in texts[:2])
 
 
-@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("context", RELEASED_CONTEXTS)
 def test_two_hundred_clips_give_the_same_text_either_way(
     shipped: EncDecRNNTBPEModelWithPrompt, phrases: Clips, context: AttContextSize
 ) -> None:
