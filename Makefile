@@ -56,6 +56,7 @@ benchmarks: $(STAMP)  ## the measurements of docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks.loss
 	$(BIN)/python -m tests.benchmarks.planning
 	$(BIN)/python -m tests.benchmarks.loader
+	$(BIN)/python -m tests.benchmarks.streaming
 
 clean:  ## remove what the demo wrote
 	rm -rf runs

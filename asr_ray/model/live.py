@@ -14,6 +14,7 @@ that, and the rest of the chunk, is how long a word waits.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from asr_ray.model.inference import (
     inference,
     text_of,
 )
-from asr_ray.model.streaming import Chunk, StreamState, chunk_from, join, new_streams, step, take
+from asr_ray.model.streaming import Chunk, StreamState, chunk_from, join, new_streams, split, step
 
 if TYPE_CHECKING:
     from nemo.collections.asr.models import EncDecRNNTBPEModelWithPrompt
@@ -132,17 +133,8 @@ class Recogniser:
 
     def open(self, prompt_slot: int) -> LiveStream:
         """Begin a stream in one language."""
-        blank = self._blank
-        slot = torch.tensor([prompt_slot], device=blank.prompt_slots.device)
-        return LiveStream(
-            prompt_slot,
-            state=StreamState(
-                prompt_slots=slot,
-                channel=blank.channel,
-                channel_length=blank.channel_length,
-                time=blank.time,
-            ),
-        )
+        slot = torch.tensor([prompt_slot], device=self._blank.prompt_slots.device)
+        return LiveStream(prompt_slot, state=dataclasses.replace(self._blank, prompt_slots=slot))
 
     def advance(self, streams: Sequence[LiveStream]) -> int:
         """Decode every chunk that has arrived, all streams together; return how many chunks there were.
@@ -176,8 +168,9 @@ class Recogniser:
         state = join([stream._state for stream in streams], search=self._search)
         past = chunks[0].past
         done = step(self._model, state, features, num_features, past=past, search=self._search)
+        states = split(done.state, search=self._search)
         for row, (stream, chunk) in enumerate(batch):
-            stream._state = take(done.state, torch.tensor([row]), search=self._search)
+            stream._state = states[row]
             stream._next_feature = chunk.stop
             heard = features[row, :, : num_features[row]]
             stream._past = heard[:, -self._streaming.pre_encode_cache_size[1] :]
@@ -194,7 +187,8 @@ class Recogniser:
             first = (chunk.start - margin) * window.hop
             cuts.append(stream._audio[first - stream._first_sample :][: window.needed(chunk.stop) - first])
             forget = max(0, (chunk.stop - window.margin) * window.hop - stream._first_sample)
-            stream._audio = stream._audio[forget:]
+            # A copy: a slice would keep all that was pushed.
+            stream._audio = stream._audio[forget:].clone()
             stream._first_sample += forget
         fresh, _ = features_of(
             self._model,

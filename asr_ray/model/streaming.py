@@ -89,6 +89,21 @@ def take(state: StreamState, rows: Tensor, *, search: Search) -> StreamState:
     )
 
 
+def split(state: StreamState, *, search: Search) -> list[StreamState]:
+    """Return each stream of a batch on its own."""
+    found = [] if state.search is None else search.split(state.search, num_rows=len(state))
+    return [
+        StreamState(
+            prompt_slots=state.prompt_slots[row : row + 1],
+            channel=state.channel[:, row : row + 1],
+            channel_length=state.channel_length[row : row + 1],
+            time=state.time[:, row : row + 1],
+            search=search.join(found[row : row + 1]) if found else None,
+        )
+        for row in range(len(state))
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What one chunk brought.
