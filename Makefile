@@ -57,6 +57,7 @@ benchmarks: $(STAMP)  ## the measurements of docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks.planning
 	$(BIN)/python -m tests.benchmarks.loader
 	$(BIN)/python -m tests.benchmarks.scoring
+	$(BIN)/python -m tests.benchmarks.streaming
 
 clean:  ## remove what the demo wrote
 	rm -rf runs

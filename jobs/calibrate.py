@@ -4,8 +4,9 @@
     ray job submit --entrypoint-num-gpus 1 --working-dir . -- \\
         python jobs/calibrate.py --config configs/runs/my_run.yaml --set out=/shared/h200.json
 
-Takes the configuration of jobs/train.py; resources.gpus_per_worker chooses the device. Measures on the machine it
-is started on, within a minute or two, and writes one JSON record; data.calibration names it to a run.
+Takes the configuration of jobs/train.py; resources.gpus_per_worker chooses the device. Measures on the
+machine it is started on, within a minute or two, and writes one JSON record; data.calibration names it to
+a run.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def act(job: Job[CheckDataSettings]) -> None:
 
 def check(settings: CheckDataSettings) -> Findings:
     """Read the corpora on Ray."""
+    from _progress import progress_bars
     from _ray import start_ray
-    from prepare import progress_bars
 
     from asr_ray.data.shards import check_corpora
     from asr_ray.model.tiny import base_model_path
@@ -52,7 +52,7 @@ def check(settings: CheckDataSettings) -> Findings:
     name = settings.tokenizer
     tokenizer = NemoTokenizer.from_nemo(base_model_path() if name == "tiny" else Path(name))
     start_ray()
-    with progress_bars() as progress:
+    with progress_bars("check", "write") as progress:
         return check_corpora(settings, tokenizer=tokenizer, progress=progress)
 
 

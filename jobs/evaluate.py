@@ -3,37 +3,67 @@
     python jobs/evaluate.py --config configs/evaluation/example.yaml
     python jobs/evaluate.py --set 'models={base: tiny, tuned: runs/x/best.nemo}' \\
         --set data=data/test --set out=runs/x/evaluation
+    python jobs/evaluate.py --config configs/evaluation/example.yaml \\
+        --set 'att_context_size=[[56, 0], [56, 3], [56, 13]]' --set 'mode=[offline, streaming]'
 
-Writes OUT/<model>/results.jsonl with raw hypotheses, OUT/metrics.json and OUT/report.html.
+Writes OUT/<model>/results.jsonl with raw hypotheses, OUT/metrics.json and OUT/report.html; with several
+contexts, modes, prompts or test sets, the same in OUT/<data>/<context>-<mode>-<prompt> for each, and
+OUT/metrics.json holds all. A job that was stopped goes on where it was; what is decoded is not decoded again.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from _cli import Job, run_job
 
 from asr_ray.settings import EvaluateSettings
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_ray.evaluate.run import Evaluation
+
 
 def act(job: Job[EvaluateSettings]) -> None:
-    """Evaluate and show the table."""
+    """Evaluate and show the tables."""
+    from _progress import progress_bars
     from _ray import start_ray
 
-    from asr_ray.evaluate.run import run_evaluation
-    from asr_ray.evaluate.tables import locale_rows, score_table
+    from asr_ray.evaluate.run import METRICS, run_evaluation
 
     start_ray()
-    result = run_evaluation(job.settings)
-    rows = locale_rows(result.reports, paired=result.paired, policy=result.policy)
-    document = json.loads((result.out / "metrics.json").read_text(encoding="utf-8"))
-    job.show(
-        document,
-        human=lambda console: console.print(
-            score_table(rows, names=list(result.reports)), f"report: {result.out / 'report.html'}"
-        ),
-    )
+    with progress_bars("check", "write", "decode", in_logs=True) as progress:
+        evaluations = run_evaluation(job.settings, progress=progress)
+    document = json.loads((job.settings.out / METRICS).read_text(encoding="utf-8"))
+    job.show(document, human=lambda console: draw(console, evaluations))
+
+
+def draw(console: Console, evaluations: Sequence[Evaluation]) -> None:
+    """Draw each condition: base against each other model, or the only model alone."""
+    for evaluation in evaluations:
+        draw_one(console, evaluation)
+
+
+def draw_one(console: Console, evaluation: Evaluation) -> None:
+    """Draw the tables of one condition, and say how fast it was decoded."""
+    from asr_ray.evaluate.tables import locale_rows, score_table
+
+    base, *others = evaluation.reports
+    console.print(f"{evaluation.condition.data}: {evaluation.condition.in_words}")
+    for names in [[base, other] for other in others] or [[base]]:
+        rows = locale_rows(
+            {name: evaluation.reports[name] for name in names},
+            paired=[result for result in evaluation.paired if result.candidate == names[-1]],
+            policy=evaluation.policy,
+        )
+        console.print(score_table(rows, names=names))
+    for name, speed in evaluation.document["speed"].items():
+        console.print(f"{name}: {speed['rtfx']:g} s of audio per second of an actor")
+    console.print(f"report: {evaluation.out / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ result in OUT stays as it is, and they are in OUT/rejected. An unchanged corpus 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
 def act(job: Job[PrepareSettings]) -> None:
     """Prepare and show the outcome."""
+    from _progress import progress_bars
     from _ray import start_ray
 
     from asr_ray.data.shards import prepare
@@ -39,20 +38,9 @@ def act(job: Job[PrepareSettings]) -> None:
     name = job.settings.tokenizer
     tokenizer = NemoTokenizer.from_nemo(base_model_path() if name == "tiny" else Path(name))
     start_ray()
-    with progress_bars() as progress:
+    with progress_bars("check", "write") as progress:
         summary = prepare(job.settings, tokenizer=tokenizer, progress=progress)
     job.show(summary.as_json(), human=lambda console: draw(console, summary))
-
-
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, float], None]]:
-    """Yield what `prepare` reports to: bars on a terminal, nothing in a log."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
-        tasks = {stage: bars.add_task(stage, total=1.0) for stage in ("check", "write")}
-        yield lambda stage, share: bars.update(tasks[stage], completed=share)
 
 
 def draw(console: Console, summary: PrepareSummary) -> None:

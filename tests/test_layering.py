@@ -37,7 +37,7 @@ MAY_IMPORT_RAY = {
     "data/feed.py",
     "train/run.py",
     "train/worker.py",
-    "evaluate/run.py",
+    "evaluate/pool.py",
     "sweep/run.py",
     "doctor/cluster.py",
 }
@@ -83,8 +83,8 @@ DECIDING = (
         )
     ),
     *(f"doctor/{name}.py" for name in ("checks", "facts", "versions")),
-    *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective")),
     *(f"train/calibration/{name}.py" for name in ("record", "fit", "use")),
+    *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective", "conditions", "work")),
 )
 
 MAX_LINES = 400

@@ -183,3 +183,42 @@ def test_a_written_schedule_is_read_back_as_it_was() -> None:
     settings = load(None, schema=TrainSettings, sets=[*TRAIN, *sets]).settings
     again = TrainSettings.model_validate(yaml.safe_load(dump(settings)))
     assert again.data.mix.stages() == settings.data.mix.stages()
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("data/test", ["test"]),
+        ("data/test/catalog.parquet", ["test"]),
+        ("fleurs/el.jsonl", ["el"]),
+        ("{path: fleurs/el.jsonl, source: fleurs, locale: el-GR}", ["fleurs"]),
+        ("{a: data/test, b: {path: x.json, source: y}}", ["a", "b"]),
+    ],
+)
+def test_test_sets_are_one_or_several_by_name(given: str, names: list[str]) -> None:
+    settings = load(None, schema=EvaluateSettings, sets=[*EVALUATE, f"data={given}"]).settings
+    assert list(settings.data) == names
+    # As written down with a run, and read again.
+    assert EvaluateSettings.model_validate(yaml.safe_load(dump(settings))) == settings
+
+
+def test_contexts_and_modes_are_one_or_several() -> None:
+    one = load(None, schema=EvaluateSettings, sets=[*EVALUATE, "att_context_size=[56, 13]", "mode=streaming"])
+    assert (one.settings.att_context_size, one.settings.mode) == ([(56, 13)], ["streaming"])
+    sets = [*EVALUATE, "att_context_size=[[56, 0], [56, 13]]", "mode=[offline, streaming]"]
+    several = load(None, schema=EvaluateSettings, sets=sets)
+    assert several.settings.att_context_size == [(56, 0), (56, 13)]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("att_context_size=[56, 2]", "not a multiple of the chunk of 3 frames"),
+        ("att_context_size=[[56, 3], [56, 3]]", "name each value once"),
+        ("mode=[]", "name each value once, and at least one"),
+        ("data={../x: d}", "names become folders"),
+        ("models={prepared: tiny}", "names become folders"),
+    ],
+)
+def test_an_evaluation_that_cannot_run_is_refused(assignment: str, says: str) -> None:
+    assert says in refused(EvaluateSettings, *EVALUATE, assignment)

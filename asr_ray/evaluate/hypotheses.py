@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from asr_ray.contexts import AttContextSize
 from asr_ray.data.read import decode_pcm16
 from asr_ray.evaluate.score import Hypothesis
 from asr_ray.locales import check_locale
-from asr_ray.model.decode import decode_offline, decode_streaming
+from asr_ray.model.decode import decode_offline
 from asr_ray.model.prompt import prompt_table
+from asr_ray.model.streaming import decode_streaming
 from asr_ray.records import PromptTable, Utterance
+from asr_ray.settings.evaluate import DecodeMode, Precision, PromptChoice
 
 if TYPE_CHECKING:
     from nemo.collections.asr.models import EncDecRNNTBPEModelWithPrompt
-
-DecodeMode = Literal["offline", "streaming"]
-PromptChoice = Literal["locale", "auto"]
 
 
 def transcribe(
     model: EncDecRNNTBPEModelWithPrompt,
     *,
     utterances: Sequence[Utterance],
-    att_context_size: tuple[int, int],
+    att_context_size: AttContextSize,
     mode: DecodeMode = "offline",
     prompt: PromptChoice = "locale",
+    precision: Precision = "fp32",
+    keep_tags: bool = False,
     batch_s: float = 120.0,
 ) -> list[Hypothesis]:
     """Decode utterances, in the order given, on the device of the model.
@@ -36,6 +38,9 @@ def transcribe(
     Args:
         att_context_size: encoder frames of left and right context, such as (56, 3).
         prompt: `locale` names each utterance's language, `auto` lets the model detect it.
+        mode: whole utterances under the chunk mask, or true streaming.
+        precision: of the encoder.
+        keep_tags: leave the `<xx-XX>` that the model writes in the hypotheses.
         batch_s: largest batch, in seconds of padded audio.
     """
     table = prompt_table(model)
@@ -52,6 +57,8 @@ def transcribe(
             num_samples.to(device),
             prompt_slots=torch.tensor(slots, device=device),
             att_context_size=att_context_size,
+            precision=precision,
+            keep_tags=keep_tags,
         )
         texts.update(zip(batch, decoded, strict=True))
     return [

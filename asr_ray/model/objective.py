@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from asr_ray.errors import ConfigError
-from asr_ray.model.decode import project_prompt
+from asr_ray.model.inference import project_prompt
 from asr_ray.model.transducer import transducer_loss
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ class TransducerObjective(nn.Module):
         if self.model.spec_augmentation is not None and self.training:
             features = self.model.spec_augmentation(input_spec=features, length=num_features)
         encoded, num_frames = self.model.encoder(audio_signal=features, length=num_features)
-        # The one-hot signal is fragile in bf16; the projection is small.
-        with torch.autocast(encoded.device.type, enabled=False):
-            prompted = project_prompt(self.model, encoded.float(), prompt_slots)
-        return prompted.transpose(1, 2), num_frames
+        return project_prompt(self.model, encoded, prompt_slots).transpose(1, 2), num_frames
 
     def _ctc(self, encoded: Tensor, *, num_frames: Tensor, tokens: Tensor, num_tokens: Tensor) -> Tensor:
         log_probs = self.ctc_head(encoded).float().log_softmax(dim=-1).transpose(0, 1)

@@ -1,32 +1,108 @@
-"""Which models are decoded on which speech: jobs/evaluate.py."""
+"""Which models are decoded on which speech, and how: jobs/evaluate.py."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from asr_ray.config import Settings
+from asr_ray.contexts import AttContextSize, has_whole_chunks
 from asr_ray.settings.fields import LocaleTag
+from asr_ray.settings.prepare import CorpusSettings
+
+T = TypeVar("T")
+
+DecodeMode = Literal["offline", "streaming"]
+PromptChoice = Literal["locale", "auto"]
+Precision = Literal["fp32", "bf16"]
+TestSource = Path | CorpusSettings
+
+PREPARED = "prepared"
+"""Folder below `out` for test speech that had to be prepared; nothing else may have its name."""
+
+_FOLDER_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
+
+
+def _listed(value: Any) -> Any:
+    """One value stands for a list of it; a context is itself a list, of numbers."""
+    if not isinstance(value, list | tuple):
+        return [value]
+    return [value] if value and all(isinstance(part, int) for part in value) else list(value)
+
+
+def _each_once(values: list[T]) -> list[T]:
+    if not values or any(value in values[:index] for index, value in enumerate(values)):
+        raise ValueError(f"name each value once, and at least one; got {values}")
+    return values
+
+
+OneOrMore = Annotated[list[T], BeforeValidator(_listed), AfterValidator(_each_once)]
+
+
+def _whole_chunks(context: AttContextSize) -> AttContextSize:
+    if not has_whole_chunks(context):
+        raise ValueError(
+            f"{list(context)}: the left context is not a multiple of the chunk of {context[1] + 1} frames; "
+            "use [56, 0], [56, 1], [56, 3], [56, 6] or [56, 13]"
+        )
+    return context
+
+
+def _named(value: Any) -> Any:
+    """A single test set gets the name of its folder or file; a corpus that of its source."""
+    if isinstance(value, CorpusSettings):
+        return {value.source: value}
+    if isinstance(value, Mapping):
+        return {str(value.get("source")): value} if "path" in value else value
+    path = Path(str(value))
+    return {(path.parent.name if path.name == "catalog.parquet" else path.stem) or "data": path}
+
+
+def _folder_names(sources: dict[str, T]) -> dict[str, T]:
+    wrong = [name for name in sources if not _FOLDER_NAME.fullmatch(name) or name == PREPARED]
+    if wrong:
+        raise ValueError(
+            f"names become folders: use letters, digits, `.`, `-` and `_`, and not {PREPARED!r}; got {wrong}"
+        )
+    return sources
 
 
 class EvaluateSettings(Settings):
-    """Decode one or more models on the same speech and compare them."""
+    """Decode one or more models on the same speech and compare them.
 
-    models: dict[str, str] = Field(min_length=1)
+    Contexts, modes, prompts and test sets may each be one or several; every combination is scored.
+    """
+
+    models: Annotated[dict[str, str], AfterValidator(_folder_names)] = Field(min_length=1)
     """Name -> `.nemo` file (or `tiny`); the first is the one others are compared with."""
-    data: Path
-    """Folder written by jobs/prepare.py."""
+    data: Annotated[dict[str, TestSource], BeforeValidator(_named), AfterValidator(_folder_names)] = Field(
+        min_length=1
+    )
+    """Test speech: a folder written by jobs/prepare.py (or its catalog), a NeMo manifest, or a corpus of any
+    format with its `path`, `source` and `format`; several as name -> one of these. What is not prepared
+    is prepared in place, below `out`, and a row that cannot be used is an error."""
     out: Path
     locales: list[LocaleTag] | None = None
     """Null evaluates every locale of the data."""
     utterances_per_locale: PositiveInt | None = None
-    att_context_size: tuple[int, int] = (56, 3)
-    mode: Literal["offline", "streaming"] = "offline"
-    """Whole utterances under the chunk mask, or true cache-aware streaming."""
-    prompt: Literal["locale", "auto"] = "locale"
+    att_context_size: OneOrMore[Annotated[AttContextSize, AfterValidator(_whole_chunks)]] = [(56, 3)]
+    """One context or several."""
+    mode: OneOrMore[DecodeMode] = ["offline"]
+    """Whole utterances under the chunk mask, or true cache-aware streaming, or both."""
+    prompt: OneOrMore[PromptChoice] = ["locale"]
+    """Whether the model is told the language or has to find it, or both."""
+    tags: Literal["strip", "keep"] = "strip"
+    """Whether hypotheses keep the `<xx-XX>` that the model writes; scores never count it as a word."""
+    precision: Precision = "fp32"
+    """Of the encoder."""
     batch_s: PositiveFloat = 120.0
+    """Largest batch, in seconds of padded audio."""
+    piece_s: PositiveFloat = 120.0
+    """Seconds of audio between two results of an actor: what a stopped evaluation loses at most."""
     num_actors: PositiveInt = 1
     use_gpu: bool = False
     run_dir: Path | None = None

@@ -72,6 +72,8 @@ class CheckSettings(Settings):
     """Smallest share of letters that must be in the script of the locale."""
     max_unknown_share: Share = 0.1
     """Largest share of tokens that the tokenizer may not know."""
+    empty_text: Literal["reject", "keep"] = "reject"
+    """What becomes of rows in which no word is said; evaluation keeps them, as tests of silence."""
     max_rejected_share: Share = 0.01
     """Faulty rows, per locale, above which preparation fails; held-out speech is left out and not counted."""
     same_audio: Literal["reject", "count"] = "reject"

@@ -80,10 +80,10 @@ def run_demo(
     say(f"3/4 training on {trained.resources.num_workers} workers")
     run_training(trained, watch=watch)
     say("4/4 base against tuned, on unseen sentences")
-    return run_evaluation(
+    [evaluation] = run_evaluation(
         EvaluateSettings(
             models={"base": trained.model.base, "tuned": str(trained.run_dir / "best.nemo")},
-            data=settings.out / "data/test",
+            data={"test": settings.out / "data/test"},
             out=settings.out / "evaluation",
             run_dir=trained.run_dir,
             guards=trained.validation.guards,
@@ -91,3 +91,4 @@ def run_demo(
             num_actors=trained.resources.num_workers,
         )
     )
+    return evaluation

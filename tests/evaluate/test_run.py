@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asr_ray.errors import DataError
+from asr_ray.evaluate import run
+from asr_ray.evaluate.pool import Outcome, decode_pieces
+from asr_ray.evaluate.results import PARTIAL
 from asr_ray.evaluate.run import run_evaluation
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import EvaluateSettings
@@ -23,40 +28,107 @@ def settings(tmp_path_factory: pytest.TempPathFactory, micro_nemo: Path) -> Eval
     counts = {("el-GR", "noise"): 5, ("ja-JP", "noise"): 4}
     write_prepared(root / "test", counts, tokenizer=NemoTokenizer.from_nemo(micro_nemo))
     return EvaluateSettings(
-        models={"base": str(micro_nemo), "tuned": str(micro_nemo)}, data=root / "test", out=root / "out"
+        models={"base": str(micro_nemo), "tuned": str(micro_nemo)},
+        data={"test": root / "test"},
+        out=root / "out",
     )
+
+
+def ids_in(folder: Path) -> list[str]:
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["id"] for line in lines]
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_every_utterance_is_scored_once_by_each_model(settings: EvaluateSettings) -> None:
-    result = run_evaluation(settings)
+    shares: list[float] = []
+    [result] = run_evaluation(settings, progress=lambda stage, share: shares.append(share))
     for model in ("base", "tuned"):
-        lines = (settings.out / model / "results.jsonl").read_text(encoding="utf-8").splitlines()
-        ids = [json.loads(line)["id"] for line in lines]
+        ids = ids_in(settings.out / model)
         assert len(ids) == len(set(ids)) == 9
     document = json.loads((settings.out / "metrics.json").read_text(encoding="utf-8"))
     locales = document["models"]["base"]["locales"]
     assert {tag: score["unit"] for tag, score in locales.items()} == {"el-GR": "wer", "ja-JP": "cer"}
     assert document["mode"] == "offline"
     assert document["context"] == [56, 3]
+    assert document["prompt"] == "locale"
+    assert document["speed"]["tuned"]["rtfx"] > 0
     # A model compared with itself is neither better nor worse.
     assert {pair.verdict for pair in result.paired} == {"no difference"}
     assert "<html" in (settings.out / "report.html").read_text(encoding="utf-8")
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_what_was_decoded_is_not_decoded_again(
     settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run_evaluation(settings)
+    [first] = run_evaluation(settings)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("asr_ray.evaluate.run._decode_all", refuse)
-    assert run_evaluation(settings).reports == first.reports
+    monkeypatch.setattr(run, "decode_pieces", refuse)
+    [again] = run_evaluation(settings)
+    assert again.reports == first.reports
+    assert again.document == first.document
     with pytest.raises(AssertionError, match="decoded again"):
-        run_evaluation(settings.model_copy(update={"att_context_size": (56, 13)}))
+        run_evaluation(settings.model_copy(update={"att_context_size": [(56, 13)]}))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_stopped_evaluation_goes_on_where_it_was(
+    settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two models, two contexts, two modes, cut off in the middle of a line of the third outcome."""
+    settings = settings.model_copy(
+        update={
+            "out": tmp_path,
+            "att_context_size": [(56, 0), (56, 13)],
+            "mode": ["offline", "streaming"],
+            "piece_s": 1.0,
+        }
+    )
+    decoded: list[tuple[object, int]] = []
+
+    def counted(*args: Any, stop_after: int, **kwargs: Any) -> Iterator[Outcome]:
+        for number, outcome in enumerate(decode_pieces(*args, **kwargs)):
+            decoded.extend((outcome.task, row) for row, _, _ in outcome.rows)
+            yield outcome
+            if number + 1 == stop_after:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "decode_pieces", lambda *a, **k: counted(*a, stop_after=5, **k))
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluation(settings)
+    kept = len(decoded)
+    torn = next(path for path in sorted(tmp_path.rglob(PARTIAL)) if path.read_bytes().count(b"\n") > 1)
+    torn.write_bytes(torn.read_bytes()[:-7])
+
+    monkeypatch.setattr(run, "decode_pieces", lambda *a, **k: counted(*a, stop_after=0, **k))
+    results = run_evaluation(settings)
+    # Eight times nine, of which the torn line alone was decoded twice.
+    assert 0 < kept < 72
+    assert len(decoded) == 73
+    assert len(set(decoded)) == 72
+    assert len(results) == 4
+    for result in results:
+        for model in ("base", "tuned"):
+            ids = ids_in(result.out / model)
+            assert len(ids) == len(set(ids)) == 9
+    assert not list(tmp_path.rglob(PARTIAL))
+    together = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["evaluations"]
+    assert set(together) == {
+        f"test/56-{right}-{mode}-locale" for right in (0, 13) for mode in ("offline", "streaming")
+    }
+    for name, document in together.items():
+        assert document == json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8"))
+    # Streaming is the same text, and says of itself that it is another mode.
+    for right in (0, 13):
+        offline, streamed = (together[f"test/56-{right}-{mode}-locale"] for mode in ("offline", "streaming"))
+        assert offline["models"] == streamed["models"]
+        assert (offline["mode"], streamed["mode"]) == ("offline", "streaming")
 
 
 def test_a_locale_without_data_is_named(settings: EvaluateSettings) -> None:

@@ -123,7 +123,7 @@ def _known_locale(tag: str) -> str:
 
 
 def _check_text(text: str, *, locale: str, checks: CheckSettings) -> None:
-    if not any(character.isalnum() for character in text):
+    if checks.empty_text == "reject" and not any(character.isalnum() for character in text):
         raise _Finding(Reason.EMPTY_TEXT, f"no letter or digit in {text!r}")
     if (sign := mojibake(text, locale=locale)) is not None:
         raise _Finding(Reason.MOJIBAKE, sign)

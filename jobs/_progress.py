@@ -1,0 +1,33 @@
+"""Progress of a job: bars on a terminal, a line per tenth in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+TENTHS = 10
+
+
+@contextmanager
+def progress_bars(*stages: str, in_logs: bool = False) -> Iterator[Callable[[str, float], None]]:
+    """Yield what takes a stage and the share of it that is finished.
+
+    Args:
+        stages: names of the bars, in their order.
+        in_logs: where standard error is no terminal, write a line whenever another tenth is done.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    on_terminal, told = sys.stderr.isatty(), dict.fromkeys(stages, 0)
+    with Progress(console=Console(stderr=True), transient=True, disable=not on_terminal) as bars:
+        tasks = {stage: bars.add_task(stage, total=1.0) for stage in stages}
+
+        def update(stage: str, share: float) -> None:
+            bars.update(tasks[stage], completed=share)
+            if in_logs and not on_terminal and int(share * TENTHS) > told[stage]:
+                told[stage] = int(share * TENTHS)
+                sys.stderr.write(f"{stage}: {share:.0%}\n")
+
+        yield update
