@@ -175,6 +175,8 @@ class PlannedData:
             DataError: `start` names a mix that neither it nor the configuration explains.
         """
         names = [name for _, name in start.position.mixes]
+        if not names:
+            return self
         known = {**self.mixes_by_name, **start.mixes}
         if missing := sorted(set(names) - set(known)):
             raise DataError(
