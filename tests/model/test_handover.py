@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr_ray.model.decode import decode_offline, decode_streaming
+from asr_ray.model.decode import decode_offline
 from asr_ray.model.nemo_file import load_model, quiet_nemo, save_model
 from asr_ray.model.objective import TransducerObjective
 from asr_ray.model.prompt import prompt_table
+from asr_ray.model.streaming import decode_streaming
 from asr_ray.model.tiny import ATT_CONTEXT_SIZES, base_model_path
 from asr_ray.testing.speech import synthesize
 
