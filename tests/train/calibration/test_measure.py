@@ -142,7 +142,7 @@ def test_the_cpu_is_named_with_its_threads_and_without_a_memory_of_its_own() -> 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there_is_said_so() -> None:
     with pytest.raises(EnvironmentFault, match="sees no GPU"):
-        training_device(use_gpu=ResourceSettings(use_gpu=True).use_gpu)
+        training_device(use_gpu=ResourceSettings(gpus_per_worker=1).use_gpu)
 
 
 @pytest.mark.gpu
