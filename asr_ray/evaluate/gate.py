@@ -184,7 +184,7 @@ def regression_error(gates: Mapping[str, Gate | None]) -> RegressionError | None
         return None
     return RegressionError(
         f"{len(lines)} beyond the limit:\n  " + "\n  ".join(lines),
-        fix="read `Became worse` in the report; if the loss is wanted, set compare.max_loss_points_by_locale",
+        fix="see in the report what became worse; if that is wanted, set compare.max_loss_points_by_locale",
     )
 
 

@@ -63,13 +63,15 @@ def latency_plot(curves: Curves, *, names: Sequence[str]) -> str:
         names: of one or two models, the newest last.
     """
     latencies = [point.chunk_ms for point in next(iter(curves.values()))[names[0]]]
-    rows = math.ceil(len(curves) / _COLUMNS)
+    # Few panels share the width, but one alone would be nothing but width.
+    columns = min(_COLUMNS, max(len(curves), 2))
+    rows = math.ceil(len(curves) / columns)
     canvas = Canvas(_WIDTH, rows * _PANEL_HEIGHT, label=f"Error rate against latency: {', '.join(names)}")
     for index, (locale, by_model) in enumerate(curves.items()):
-        row, column = divmod(index, _COLUMNS)
+        row, column = divmod(index, columns)
         panel = _Panel(
-            left=column * _WIDTH / _COLUMNS + _LEFT,
-            right=(column + 1) * _WIDTH / _COLUMNS - _RIGHT,
+            left=column * _WIDTH / columns + _LEFT,
+            right=(column + 1) * _WIDTH / columns - _RIGHT,
             top=row * _PANEL_HEIGHT + _TOP,
             bottom=(row + 1) * _PANEL_HEIGHT - _BOTTOM,
         )

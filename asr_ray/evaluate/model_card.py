@@ -92,15 +92,16 @@ def _result(condition: Condition, locale: str, score: LocaleScore) -> EvalResult
 
 
 def _body(data: CardData) -> str:
-    based = data.base_model or (data.files[data.base] if data.base else "")
     parts = [f"# {plain(data.name)}\n"]
-    if based:
-        parts.append(f"Fine-tuned from {plain(based)}.\n")
+    if data.base_model:
+        parts.append(f"Fine-tuned from {plain(data.base_model)}.\n")
     parts.append(
         "Streaming speech recognition with a language prompt: name the locale, or let the model find it "
         "(`auto`).\n"
     )
     parts.append(f"File: {plain(data.files[data.name])}\n")
+    if data.base:
+        parts.append(f"Compared below with {plain(data.base)}: {plain(data.files[data.base])}\n")
     parts.append("License: that of the base model binds; name it here before publishing.\n")
     parts.append(f"## Training\n\n{_training(data)}")
     parts.append("## Evaluation\n")

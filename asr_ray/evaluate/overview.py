@@ -68,6 +68,7 @@ def render_overview(data: OverviewData) -> str:
         shown=_shown(names),
         series=_series(data, names),
         failed=failed,
+        tagged=any(comparison.tags for comparison in data.prompts.values()),
         headline=_headline(data, failed=len(failed)),
         chunk_ms=chunk_ms,
         points=points,

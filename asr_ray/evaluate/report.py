@@ -132,6 +132,7 @@ def render_report(data: ReportData) -> str:
         plots=_plots(data, rows),
         resampled=_resampled(rows),
         tagged=any(report.tags for report in data.reports.values()),
+        guarded=any(row.within_limit is not None for row in rows),
         unit_of=unit_of,
         points=points,
     )
@@ -183,10 +184,9 @@ def _clips_sentence(data: ReportData) -> str:
     if not data.clips:
         return ""
     shown = sum(len(group.examples) for group in data.examples)
-    size_mb = sum(len(clip) for clip in data.clips.values()) / 1e6
-    return (
-        f"{len(data.clips)} of {shown} can be heard: {size_mb:.1f} MB of this file are their speech, as Opus."
-    )
+    size = sum(len(clip) for clip in data.clips.values())
+    said = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    return f"{len(data.clips)} of {shown} can be heard: {said} of this file are their speech, as Opus."
 
 
 def _tiles(data: ReportData) -> list[_Tile]:

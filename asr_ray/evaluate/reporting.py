@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from asr_ray.evaluate.baseline import Baseline
 from asr_ray.evaluate.clips import clips_of
 from asr_ray.evaluate.conditions import Condition
 from asr_ray.evaluate.confusions import Confusions, confusions_of
@@ -23,10 +24,10 @@ from asr_ray.evaluate.overview import OverviewData, write_overview
 from asr_ray.evaluate.paired import PairedResult, PromptComparison
 from asr_ray.evaluate.report import ReportData, write_report
 from asr_ray.evaluate.results import Decoded
-from asr_ray.evaluate.score import EvalReport
+from asr_ray.evaluate.score import EvalReport, Hypothesis
 from asr_ray.evaluate.slices import Slices, slices_of
 from asr_ray.evaluate.testsets import TestSet
-from asr_ray.settings import EvaluateSettings
+from asr_ray.settings import CorpusSettings, EvaluateSettings
 
 _MEGABYTE = 1_000_000
 
@@ -38,7 +39,7 @@ class Scored:
     Attributes:
         out: folder of the condition.
         decoded, reports: by model, the base first.
-        gate: None where nothing is compared.
+        baseline, gate: None where nothing is compared.
     """
 
     condition: Condition
@@ -47,6 +48,7 @@ class Scored:
     reports: Mapping[str, EvalReport]
     paired: Sequence[PairedResult]
     policy: GuardPolicy
+    baseline: Baseline | None
     gate: Gate | None
 
     @property
@@ -151,7 +153,7 @@ def _report_data(
     test_set: TestSet,
 ) -> ReportData:
     groups = choose_examples(
-        [(name, scored.decoded[name].rows) for name in names],
+        _systems(scored, names),
         per_locale=examples_per_locale(len(scored.reports[names[0]].locales)),
     )
     max_bytes = int(settings.report_audio_mb * _MEGABYTE)
@@ -177,15 +179,24 @@ def _report_data(
     )
 
 
+def _systems(scored: Scored, names: Sequence[str]) -> list[tuple[str, Sequence[Hypothesis]]]:
+    """Return whose transcripts are shown; a model that was decoded alone stands beside its baseline."""
+    systems: list[tuple[str, Sequence[Hypothesis]]] = [(name, scored.decoded[name].rows) for name in names]
+    earlier = scored.baseline
+    if len(names) == 1 and earlier and earlier.rows and len(earlier.rows) == len(systems[0][1]):
+        systems.insert(0, (f"{earlier.model}, earlier", earlier.rows))
+    return systems
+
+
 def _facts(
     settings: EvaluateSettings, scored: Scored, *, models: Mapping[str, str], history: RunHistory
 ) -> dict[str, str]:
-    condition = scored.condition
+    condition, source = scored.condition, settings.data[scored.condition.data]
     facts = {f"model {name}": model for name, model in models.items()}
     facts |= {
         "decoding": condition.in_words,
         "prompt": condition.prompt,
-        "data": str(settings.data[condition.data]),
+        "data": source.path if isinstance(source, CorpusSettings) else str(source),
         "normaliser": NORMALISER_VERSION,
         "bootstrap seed": str(settings.seed),
         "machine": f"{platform.system()} {platform.machine()}, {'GPU' if settings.use_gpu else 'CPU'}",

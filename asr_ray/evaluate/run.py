@@ -84,7 +84,9 @@ def run_evaluation(settings: EvaluateSettings, *, progress: Progress = _no_progr
         evaluations = _run(settings, progress=progress)
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
-        _write_json(settings.out / SUMMARY, {"exit_code": error.exit_code, "error": str(error)})
+        # Of an error in an actor, Ray raises a copy that prints a traceback and keeps the original.
+        cause = getattr(error, "cause", error)
+        _write_json(settings.out / SUMMARY, {"exit_code": error.exit_code, "error": str(cause)})
         raise
     regression = regression_of(evaluations)
     summary: dict[str, Any] = {"exit_code": regression.exit_code if regression else 0}
@@ -199,6 +201,7 @@ def _score(
         reports=reports,
         paired=paired,
         policy=policy,
+        baseline=baseline,
         gate=gate,
     )
 

@@ -37,7 +37,7 @@ class SpeakerSpread:
 
     Attributes:
         median: of the speakers' rates.
-        worst: (speaker, rate), the highest first.
+        worst: (speaker, rate), the highest first; nobody without an error.
     """
 
     speakers: int
@@ -73,7 +73,9 @@ def spread_of_speakers(speakers: Mapping[str, Counts]) -> SpeakerSpread | None:
         return None
     ranked = sorted(rates.items(), key=lambda item: (-item[1], item[0]))
     return SpeakerSpread(
-        speakers=len(rates), median=statistics.median(rates.values()), worst=ranked[:_NAMED_SPEAKERS]
+        speakers=len(rates),
+        median=statistics.median(rates.values()),
+        worst=[(name, rate) for name, rate in ranked[:_NAMED_SPEAKERS] if rate],
     )
 
 

@@ -148,7 +148,9 @@ class EvaluateSettings(Settings):
     seed: int = 1
 
     @model_validator(mode="after")
-    def _judged_model_is_known(self) -> Self:
+    def _judged_model_and_folders(self) -> Self:
         if self.compare and self.compare.model not in (None, *self.models):
             raise ValueError(f"compare.model {self.compare.model!r} is none of {', '.join(self.models)}")
+        if self.run_dir and self.run_dir.resolve() == self.out.resolve():
+            raise ValueError("out is run_dir, whose summary.json it would write over; use run_dir/evaluation")
         return self
