@@ -40,7 +40,7 @@ class RunHistory:
         validations = [row for row in rows if row["kind"] == "validation"]
         summary = _summary(run_dir)
         return cls(
-            losses=[(row["step"], row["loss"]) for row in rows if row.get("loss") is not None],
+            losses=tuple((row["step"], row["loss"]) for row in rows if row.get("loss") is not None),
             validation=_by_locale_of(validations),
             planned_by_source=summary.get("planned_s", {}),
             consumed_by_source=summary.get("consumed_s", {}),
