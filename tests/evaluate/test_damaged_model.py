@@ -1,4 +1,4 @@
-"""A model damaged on purpose: Spanish under the prompt of English. The report says so and the gate ends with 7."""
+"""A model damaged on purpose, Spanish under the prompt of English: the report and the gate find it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import runpy
 import shutil
 import sys
 import tarfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
 from asr_ray.data.audio import encode_flac
+from asr_ray.data.read import read_utterances
+from asr_ray.evaluate import run
+from asr_ray.evaluate.hypotheses import transcribe
+from asr_ray.evaluate.pool import Outcome
 from asr_ray.evaluate.run import run_evaluation
-from asr_ray.model.nemo_file import CONFIG_MEMBER
+from asr_ray.evaluate.testsets import TestSet
+from asr_ray.evaluate.work import Piece
+from asr_ray.model.nemo_file import CONFIG_MEMBER, load_model, quiet_nemo
 from asr_ray.model.tiny import base_model_path
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.records import SAMPLE_RATE, Utterance
@@ -23,8 +30,6 @@ from asr_ray.settings import EvaluateSettings
 from asr_ray.testing.grammar import draw_sentences
 from asr_ray.testing.prepared import write_prepared_speech
 from asr_ray.testing.speech import synthesize
-
-pytestmark = pytest.mark.ray
 
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "evaluate.py"
 
@@ -64,10 +69,33 @@ def speak(locale: str, *, count: int) -> list[Utterance]:
     return utterances
 
 
-@pytest.mark.usefixtures("ray_cluster")
+def decode_here(
+    work: Sequence[Piece],
+    *,
+    test_sets: Mapping[str, TestSet],
+    paths: Mapping[str, Path],
+    settings: EvaluateSettings,
+) -> Iterator[Outcome]:
+    """What an actor does, without the seconds that one takes to start."""
+    for piece in work:
+        test_set = test_sets[piece.data]
+        utterances = read_utterances(test_set.root, test_set.addresses(piece.rows))
+        for task in piece.tasks:
+            with quiet_nemo():
+                model = load_model(paths[task.model])
+            written = transcribe(
+                model, utterances=utterances, att_context_size=task.condition.att_context_size
+            )
+            yield Outcome(
+                task=task,
+                rows=[(row, each, 0.1) for row, each in zip(piece.rows, written, strict=True)],
+            )
+
+
 def test_swapped_prompts_are_found_and_fail_the_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(run, "decode_pieces", decode_here)
     damage(base_model_path(), tmp_path / "damaged.nemo")
     speech = {(tag, "espeak"): speak(tag, count=6) for tag in ("en-US", "es-ES")}
     write_prepared_speech(tmp_path / "test", speech, tokenizer=NemoTokenizer.from_nemo(base_model_path()))
@@ -105,7 +133,7 @@ def test_swapped_prompts_are_found_and_fail_the_gate(
     monkeypatch.setattr(sys, "path", [str(JOB.parent), *sys.path])
     import _ray
 
-    monkeypatch.setattr(_ray, "start_ray", lambda **_: None)  # connected already
+    monkeypatch.setattr(_ray, "start_ray", lambda **_: None)
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(JOB), run_name="__main__")
     assert ended.value.code == 7
