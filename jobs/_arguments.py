@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from asr_ray import config
 
 
-def parser_of(description: str | None, *, schema: type[config.Settings]) -> argparse.ArgumentParser:
-    """Return the parser that all jobs share."""
+def parser_of(
+    description: str | None, *, schema: type[config.Settings], shortcuts: Mapping[str, str] = {}
+) -> argparse.ArgumentParser:
+    """Return the parser that all jobs share.
+
+    Args:
+        shortcuts: flag without its dashes -> key of the configuration that it sets.
+    """
     keys = ", ".join(schema.model_fields)
     parser = argparse.ArgumentParser(
         description=description,
@@ -32,7 +40,20 @@ def parser_of(description: str | None, *, schema: type[config.Settings]) -> argp
     parser.add_argument(
         "--dry-run", action="store_true", help="print every setting with its origin and do nothing"
     )
+    for flag, key in shortcuts.items():
+        parser.add_argument(
+            f"--{flag}",
+            metavar="VALUE",
+            dest="set",
+            action="append",
+            type=functools.partial(_assignment, key),
+            help=f"short for --set {key}=VALUE",
+        )
     return parser
+
+
+def _assignment(key: str, value: str) -> str:
+    return f"{key}={json.dumps(value)}"
 
 
 def dry_run(loaded: config.Loaded[Any], *, as_json: bool) -> str:

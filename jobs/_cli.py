@@ -55,6 +55,7 @@ def run_job(
     schema: type[S],
     act: Callable[[Job[S]], int | None],
     argv: Sequence[str] | None = None,
+    shortcuts: Mapping[str, str] = {},
 ) -> int:
     """Parse, validate, act; return the exit code (`asr_ray.errors` lists them).
 
@@ -63,8 +64,9 @@ def run_job(
         schema: settings class.
         act: does the work; returns an exit code or None for 0.
         argv: arguments, None for those of the process.
+        shortcuts: flags of this job alone, see `parser_of`.
     """
-    arguments = parser_of(description, schema=schema).parse_args(argv)
+    arguments = parser_of(description, schema=schema, shortcuts=shortcuts).parse_args(argv)
     try:
         loaded = config.load(arguments.config, schema=schema, sets=arguments.set)
         if arguments.dry_run:

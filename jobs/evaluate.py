@@ -5,10 +5,13 @@
         --set data=data/test --set out=runs/x/evaluation
     python jobs/evaluate.py --config configs/evaluation/example.yaml \\
         --set 'att_context_size=[[56, 0], [56, 3], [56, 13]]' --set 'mode=[offline, streaming]'
+    python jobs/evaluate.py --config configs/evaluation/example.yaml --compare released/metrics.json
 
-Writes OUT/<model>/results.jsonl with raw hypotheses, OUT/metrics.json and OUT/report.html; with several
-contexts, modes, prompts or test sets, the same in OUT/<data>/<context>-<mode>-<prompt> for each, and
-OUT/metrics.json holds all. A job that was stopped goes on where it was; what is decoded is not decoded again.
+Writes OUT/<model>/results.jsonl with raw hypotheses, OUT/metrics.json, report.html, report.md, MODEL_CARD.md
+and summary.json; with several contexts, modes, prompts or test sets, results and reports of each are in
+OUT/<data>/<context>-<mode>-<prompt>, and OUT/metrics.json holds all. A job that was stopped goes on where it
+was; what is decoded is not decoded again. With --compare, exit code 7 means that a locale got worse than
+allowed.
 """
 
 from __future__ import annotations
@@ -33,13 +36,15 @@ def act(job: Job[EvaluateSettings]) -> None:
     from _progress import progress_bars
     from _ray import start_ray
 
-    from asr_ray.evaluate.run import METRICS, run_evaluation
+    from asr_ray.evaluate.run import METRICS, regression_of, run_evaluation
 
     start_ray()
     with progress_bars("check", "write", "decode", in_logs=True) as progress:
         evaluations = run_evaluation(job.settings, progress=progress)
     document = json.loads((job.settings.out / METRICS).read_text(encoding="utf-8"))
     job.show(document, human=lambda console: draw(console, evaluations))
+    if (regression := regression_of(evaluations)) is not None:
+        raise regression
 
 
 def draw(console: Console, evaluations: Sequence[Evaluation]) -> None:
@@ -67,4 +72,5 @@ def draw_one(console: Console, evaluation: Evaluation) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(__doc__, schema=EvaluateSettings, act=act))
+    shortcuts = {"compare": "compare.baseline"}
+    sys.exit(run_job(__doc__, schema=EvaluateSettings, act=act, shortcuts=shortcuts))

@@ -67,6 +67,10 @@ ABOUT_SCORES = (
     "tags",
     "bootstrap",
     "paired",
+    "slices",
+    "confusions",
+    "gate",
+    "snr",
 )
 
 DECIDING = (

@@ -7,6 +7,7 @@ OUT/metrics.json                                                   then holds al
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,16 @@ class Condition:
         """Folder of the condition below `out`: `test/56-3-offline-locale`."""
         left, right = self.att_context_size
         return f"{self.data}/{left}-{right}-{self.mode}-{self.prompt}"
+
+    @property
+    def series(self) -> Condition:
+        """The same without its context: conditions of one series differ in latency alone."""
+        return dataclasses.replace(self, att_context_size=(0, 0))
+
+    @property
+    def prompt_in_words(self) -> str:
+        """Whether the model was told the language."""
+        return "language told" if self.prompt == "locale" else "language found by the model"
 
     @property
     def in_words(self) -> str:

@@ -33,7 +33,8 @@ class Hypothesis:
     """What a model wrote for one utterance, next to what was said; both raw.
 
     Attributes:
-        speaker: "" where unknown.
+        speaker, source: "" where unknown.
+        snr_db: estimated from the audio, see `snr`; None where there is too little of it.
     """
 
     id: str
@@ -42,6 +43,8 @@ class Hypothesis:
     hyp: str
     duration_s: float
     speaker: str = ""
+    source: str = ""
+    snr_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

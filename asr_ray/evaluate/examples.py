@@ -9,6 +9,9 @@ from asr_ray.evaluate.diff import Edit, align
 from asr_ray.evaluate.score import Counts, Hypothesis, count_pair, rows_by_id, rows_by_locale
 from asr_ray.locales import unit_of
 
+_ON_A_PAGE = 60
+"""Examples of a group that somebody may still read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
@@ -32,10 +35,17 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleGroup:
-    """Examples chosen for one reason."""
+    """Examples chosen for one reason.
+
+    Attributes:
+        found: utterances that the reason holds for; the examples are the foremost of them.
+        scored: all utterances.
+    """
 
     title: str
     examples: Sequence[Example]
+    found: int
+    scored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,11 @@ class _Scored:
     @property
     def errors_added(self) -> int:
         return self.counts[-1].errors - self.counts[0].errors
+
+
+def examples_per_locale(num_locales: int) -> int:
+    """Return how many utterances of each locale a group shows: ten, or fewer where there are many locales."""
+    return max(2, min(10, _ON_A_PAGE // max(num_locales, 1)))
 
 
 def choose_examples(
@@ -80,7 +95,14 @@ def choose_examples(
         chosen = _largest([item for item in scored if item.rows[0].id not in taken], wanted, per_locale)
         taken |= {item.rows[0].id for item in chosen}
         if chosen:
-            groups.append(ExampleGroup(title=title, examples=[_example(item, names) for item in chosen]))
+            groups.append(
+                ExampleGroup(
+                    title=title,
+                    examples=[_example(item, names) for item in chosen],
+                    found=sum(wanted(item) > 0 for item in scored),
+                    scored=len(scored),
+                )
+            )
     return groups
 
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asr_ray.contexts import AttContextSize
 from asr_ray.data.read import decode_pcm16
 from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.snr import estimated_snr_db
 from asr_ray.locales import check_locale
 from asr_ray.model.decode import decode_offline
 from asr_ray.model.prompt import prompt_table
@@ -47,8 +49,11 @@ def transcribe(
     decode = decode_offline if mode == "offline" else decode_streaming
     device = next(model.parameters()).device
     texts: dict[int, str] = {}
+    snr_db: dict[int, float | None] = {}
     for batch in batches_by_duration([utterance.duration_s for utterance in utterances], batch_s=batch_s):
-        audio, num_samples = _padded([utterances[index] for index in batch])
+        signals = [decode_pcm16(utterances[index].audio) for index in batch]
+        snr_db |= {index: estimated_snr_db(signal) for index, signal in zip(batch, signals, strict=True)}
+        audio, num_samples = _padded(signals)
         locales = [utterances[index].locale for index in batch]
         slots = [_slot(table, locale=locale, prompt=prompt) for locale in locales]
         decoded = decode(
@@ -69,6 +74,8 @@ def transcribe(
             hyp=texts[index],
             duration_s=u.duration_s,
             speaker=u.speaker or "",
+            source=u.source,
+            snr_db=snr_db[index],
         )
         for index, u in enumerate(utterances)
     ]
@@ -94,9 +101,8 @@ def _slot(table: PromptTable, *, locale: str, prompt: PromptChoice) -> int:
     return table.slots[check_locale(locale, known=table.slots, where="prompt of the checkpoint")]
 
 
-def _padded(utterances: Sequence[Utterance]) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(signals: Sequence[npt.NDArray[np.int16]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return float32 audio [B, N] in -1..1 and num_samples [B]."""
-    signals = [decode_pcm16(utterance.audio) for utterance in utterances]
     num_samples = np.array([len(signal) for signal in signals])
     audio = np.zeros((len(signals), int(num_samples.max())), dtype=np.float32)
     for row, signal in zip(audio, signals, strict=True):

@@ -15,10 +15,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 from asr_ray.evaluate import plots
+from asr_ray.evaluate.confusions import Confusions
 from asr_ray.evaluate.examples import ExampleGroup
+from asr_ray.evaluate.gate import Gate
+from asr_ray.evaluate.latency import Curves, latency_plot
 from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.evaluate.paired import PairedResult
 from asr_ray.evaluate.score import EvalReport
+from asr_ray.evaluate.sections import confusion_lists, slice_tables, speaker_rows
+from asr_ray.evaluate.slices import FEW_TOKENS, Slices
 from asr_ray.evaluate.tables import LocaleRow, locale_rows, points
 from asr_ray.locales import unit_of
 from asr_ray.report.numbers import audio_time, counted, percent
@@ -35,11 +40,16 @@ class ReportData:
 
     Attributes:
         reports: one model, or two to be compared, the base first; the names become column heads.
+        decoding: test set, mode, context and prompt in words.
         paired: tests of the second model against the first.
+        gate: the last model judged by an earlier evaluation; None where it is not.
         training_loss: (step, loss).
         validation: locale -> (step, error rate).
         planned_s, consumed_s: seconds of audio per locale.
+        curves: error rates over latency; empty where only one context was scored.
+        slices, confusions: by model, as `reports`.
         examples: from `choose_examples`.
+        clips: utterance id -> speech as data URI, for as many examples as the size of a report allows.
         facts: what is needed to do it again: model, steps, machine, context, seed, hashes.
     """
 
@@ -47,12 +57,18 @@ class ReportData:
     created: datetime
     reports: Mapping[str, EvalReport]
     policy: GuardPolicy
+    decoding: str = ""
     paired: Sequence[PairedResult] = ()
+    gate: Gate | None = None
     training_loss: plots.Curve = ()
     validation: Mapping[str, plots.Curve] = field(default_factory=dict)
     planned_s: Mapping[str, float] = field(default_factory=dict)
     consumed_s: Mapping[str, float] = field(default_factory=dict)
+    curves: Curves = field(default_factory=dict)
+    slices: Mapping[str, Slices] = field(default_factory=dict)
+    confusions: Mapping[str, Mapping[str, Confusions]] = field(default_factory=dict)
     examples: Sequence[ExampleGroup] = ()
+    clips: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -105,11 +121,18 @@ def render_report(data: ReportData) -> str:
         names=list(data.reports),
         headline=headline(data),
         guard_sentence=guard_sentence(data),
+        gate_sentence=gate_sentence(data.gate) if data.gate else "",
+        slice_tables=slice_tables(data.slices),
+        few_tokens=FEW_TOKENS,
+        speakers=speaker_rows(data.slices),
+        confusions=confusion_lists(data.confusions),
+        clips_sentence=_clips_sentence(data),
         tiles=_tiles(data),
         chips=[_chip(row, row.paired) for row in rows if row.paired],
         plots=_plots(data, rows),
         resampled=_resampled(rows),
         tagged=any(report.tags for report in data.reports.values()),
+        guarded=any(row.within_limit is not None for row in rows),
         unit_of=unit_of,
         points=points,
     )
@@ -145,6 +168,25 @@ def guard_sentence(data: ReportData) -> str:
         return f"The guard locale {worst.locale} stays within its limit of {limit}."
     everyone = "Both" if len(guards) == 2 else f"All {len(guards)}"
     return f"{everyone} guard locales stay within their limit of {limit}."
+
+
+def gate_sentence(gate: Gate) -> str:
+    """Return in one sentence whether an earlier evaluation's gate lets the model pass."""
+    what = f"the gate against {gate.baseline}"
+    if not gate.failed:
+        return f"{what[0].upper()}{what[1:]} passes {gate.candidate}."
+    lost = ", ".join(f"{each.what} ({points(each.delta, digits=1)} points)" for each in gate.failed)
+    return f"{gate.candidate} fails {what}: {lost}."
+
+
+def _clips_sentence(data: ReportData) -> str:
+    """Return how many of the shown utterances can be heard, and what that costs."""
+    if not data.clips:
+        return ""
+    shown = sum(len(group.examples) for group in data.examples)
+    size = sum(len(clip) for clip in data.clips.values())
+    said = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    return f"{len(data.clips)} of {shown} can be heard: {said} of this file are their speech, as Opus."
 
 
 def _tiles(data: ReportData) -> list[_Tile]:
@@ -188,9 +230,11 @@ def _plots(data: ReportData, rows: Sequence[LocaleRow]) -> dict[str, Markup]:
     drawn = {"rates": plots.rate_plot(rows, names=names, max_guard_loss=limit)}
     if data.training_loss:
         drawn["loss"] = plots.loss_plot(data.training_loss)
-    curves = {tag: curve for tag, curve in data.validation.items() if curve}
-    if curves:
-        drawn["validation"] = plots.validation_plot(curves, guards=data.policy.guards)
+    if data.curves:
+        drawn["latency"] = latency_plot(data.curves, names=names)
+    validation = {tag: curve for tag, curve in data.validation.items() if curve}
+    if validation:
+        drawn["validation"] = plots.validation_plot(validation, guards=data.policy.guards)
     if data.planned_s or data.consumed_s:
         drawn["audio"] = plots.audio_plot(planned_s=data.planned_s, consumed_s=data.consumed_s)
     return {name: Markup(svg) for name, svg in drawn.items()}

@@ -1,6 +1,6 @@
 """Hypotheses on disk: raw, one JSON object per line, with a seal that says what decoded them.
 
-    <model>/results.jsonl            id, locale, ref, hyp, duration_s
+    <model>/results.jsonl            id, locale, ref, hyp, duration_s, speaker, source, snr_db
     <model>/decoding.json            what the hypotheses follow from, their digest, and the time they took
     <model>/results.partial.jsonl    while decoding goes on: the same lines with the catalog row, under a
                                      first line that says what decodes them
@@ -27,8 +27,8 @@ RESULTS = "results.jsonl"
 PARTIAL = "results.partial.jsonl"
 SEAL = "decoding.json"
 
-_VERSION = 2
-"""Raised when the decoder would write other text from the same inputs."""
+_VERSION = 3
+"""Raised when the decoder would write other text from the same inputs, or a line would hold more."""
 
 _BESIDE = ("results_sha256", "decode_s")
 """Keys of a seal that say nothing about what decoded."""
@@ -99,6 +99,14 @@ def find_results(folder: Path, *, decoded: Mapping[str, object]) -> Decoded | No
         return Decoded(rows=rows, decode_s=float(decode_s))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # absent, cut short or of another version: decoded again
+
+
+def read_hypotheses(folder: Path) -> list[Hypothesis] | None:
+    """Return the hypotheses in `folder`, whatever decoded them; None if there are none in this form."""
+    try:
+        return [Hypothesis(**line) for line in _lines(folder / RESULTS)] or None
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 class PartialResults:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from asr_ray.errors import AsrRayError, RegressionError
+from asr_ray.evaluate.baseline import EVALUATIONS, Baseline, gate_of, judged_model, open_baselines
 from asr_ray.evaluate.conditions import Condition, conditions_of
-from asr_ray.evaluate.examples import choose_examples
-from asr_ray.evaluate.normalise import NORMALISER_VERSION
+from asr_ray.evaluate.confusions import confusions_of
+from asr_ray.evaluate.gate import Gate, regression_error
 from asr_ray.evaluate.objective import GuardPolicy
-from asr_ray.evaluate.paired import PairedResult, compare, metrics_document
+from asr_ray.evaluate.paired import (
+    PairedResult,
+    PromptComparison,
+    compare,
+    compare_prompts,
+    metrics_document,
+)
 from asr_ray.evaluate.pool import decode_pieces
-from asr_ray.evaluate.report import ReportData, write_report
+from asr_ray.evaluate.reporting import Scored, write_reports
 from asr_ray.evaluate.results import Decoded, PartialResults, decoding, find_results
 from asr_ray.evaluate.score import EvalReport, score_pairs
+from asr_ray.evaluate.slices import slices_of, slices_to_json
 from asr_ray.evaluate.testsets import TestSet, open_test_sets
 from asr_ray.evaluate.work import Piece, Task, pieces
-from asr_ray.metrics import metrics_path, read
+from asr_ray.files import write_whole
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import EvaluateSettings
 
 METRICS = "metrics.json"
+SUMMARY = "summary.json"
 
 Progress = Callable[[str, float], None]
 """Told what is being done and which share of it is finished."""
@@ -43,6 +52,7 @@ class Evaluation:
 
     Attributes:
         out: folder of the condition.
+        gate: the model judged by an earlier evaluation; None where nothing is compared.
         document: content of its `metrics.json`.
     """
 
@@ -51,58 +61,115 @@ class Evaluation:
     reports: Mapping[str, EvalReport]
     paired: Sequence[PairedResult]
     policy: GuardPolicy
+    gate: Gate | None
     document: Mapping[str, Any]
 
 
 def run_evaluation(settings: EvaluateSettings, *, progress: Progress = _no_progress) -> list[Evaluation]:
     """Decode and score every model under every condition on the connected Ray cluster.
 
-    Leaves `<model>/results.jsonl` (raw hypotheses), `metrics.json` and `report.html` for each condition, see
-    `conditions` for the folders. What was decoded before is reused, and what a stopped run has decoded too,
-    see `results`.
+    Leaves `<model>/results.jsonl` (raw hypotheses), `metrics.json`, `report.html` and `report.md` for each
+    condition, see `conditions` for the folders; beside them `MODEL_CARD.md` and `summary.json`, which holds
+    the exit code. What was decoded before is reused, and what a stopped run has decoded too, see `results`.
 
     Args:
         progress: called after each piece.
 
     Raises:
-        ConfigError: a model or test set does not exist.
-        DataError: the data has no utterance of a wanted locale, or a row that cannot be decoded.
+        ConfigError: a model or test set does not exist, or the baseline is not one.
+        DataError: the data has no utterance of a wanted locale, a row that cannot be decoded, or other
+            utterances than the baseline.
     """
+    try:
+        evaluations = _run(settings, progress=progress)
+    except AsrRayError as error:
+        # `ray job submit` flattens exit codes; whoever submitted reads this one.
+        # Of an error in an actor, Ray raises a copy that prints a traceback and keeps the original.
+        cause = getattr(error, "cause", error)
+        _write_json(settings.out / SUMMARY, {"exit_code": error.exit_code, "error": str(cause)})
+        raise
+    regression = regression_of(evaluations)
+    summary: dict[str, Any] = {"exit_code": regression.exit_code if regression else 0}
+    if regression:
+        summary["error"] = str(regression)
+    summary["evaluations"] = {
+        each.condition.name: {
+            "folder": str(each.out),
+            "macro": {name: report.macro for name, report in each.reports.items()},
+            "failed": [finding.what for finding in each.gate.failed] if each.gate else [],
+        }
+        for each in evaluations
+    }
+    _write_json(settings.out / SUMMARY, summary)
+    return evaluations
+
+
+def regression_of(evaluations: Sequence[Evaluation]) -> RegressionError | None:
+    """Return the error that names what a gate did not let pass; None where all did."""
+    return regression_error(
+        {
+            f"{each.condition.data}, {each.condition.in_words}, prompt {each.condition.prompt}": each.gate
+            for each in evaluations
+        }
+    )
+
+
+def _run(settings: EvaluateSettings, *, progress: Progress) -> list[Evaluation]:
     paths = {name: resolve_base(model).resolve() for name, model in settings.models.items()}
+    conditions = conditions_of(settings)
     test_sets = open_test_sets(
         settings,
         tokenizer=lambda: NemoTokenizer.from_nemo(next(iter(paths.values()))),
         progress=progress,
     )
+    baselines = open_baselines(settings, conditions=conditions, test_sets=test_sets)
     digests = {name: sha256_of(path) for name, path in paths.items()}
     decoded = _decoded(settings, paths=paths, digests=digests, test_sets=test_sets, progress=progress)
-    models = {name: f"{path.name}, sha256 {digests[name]}" for name, path in paths.items()}
-    evaluations = [
-        _evaluate(
+    scored = [
+        _score(
             settings,
             condition=condition,
             out=out,
             decoded={name: decoded[Task(name, condition)] for name in settings.models},
-            models=models,
+            baseline=baselines.get(condition),
+            expected_ids=test_sets[condition.data].ids,
         )
-        for condition, out in conditions_of(settings).items()
+        for condition, out in conditions.items()
     ]
+    evaluations = [_with_metrics(each) for each in scored]
+    prompts = _prompt_comparisons(settings, decoded)
     if len(evaluations) > 1:
-        together = {each.condition.name: each.document for each in evaluations}
-        _write_json(settings.out / METRICS, {"evaluations": together})
+        together: dict[str, Any] = {EVALUATIONS: {each.condition.name: each.document for each in evaluations}}
+        if prompts:
+            together["prompts"] = [
+                {"condition": condition.name, "model": model} | comparison.to_json()
+                for (condition, model), comparison in prompts.items()
+            ]
+        _write_json(settings.out / METRICS, together)
+    write_reports(
+        settings,
+        scored,
+        models={name: f"{path.name}, sha256 {digests[name]}" for name, path in paths.items()},
+        test_sets=test_sets,
+        prompts=prompts,
+    )
     return evaluations
 
 
-def _evaluate(
+def _score(
     settings: EvaluateSettings,
     *,
     condition: Condition,
     out: Path,
     decoded: Mapping[str, Decoded],
-    models: Mapping[str, str],
-) -> Evaluation:
-    """Score what was decoded under one condition; leave metrics and reports."""
-    reports = {name: score_pairs(result.rows, seed=settings.seed) for name, result in decoded.items()}
+    baseline: Baseline | None,
+    expected_ids: Sequence[str],
+) -> Scored:
+    """Score what was decoded under one condition, and judge it."""
+    reports = {
+        name: score_pairs(result.rows, seed=settings.seed, expected_ids=expected_ids)
+        for name, result in decoded.items()
+    }
     base, *others = decoded
     paired = [
         result
@@ -111,29 +178,80 @@ def _evaluate(
             decoded[base].rows, decoded[name].rows, baseline=base, candidate=name, seed=settings.seed
         )
     ]
-    document = metrics_document(
-        reports,
-        paired=paired,
-        context=condition.att_context_size,
-        mode=condition.mode,
-        prompt=condition.prompt,
-    )
-    document |= {"data": condition.data, "precision": condition.precision, "speed": _speeds(decoded)}
-    _write_json(out / METRICS, document)
     policy = GuardPolicy(
         targets=tuple(tag for tag in reports[base].locales if tag not in settings.guards),
         guards=tuple(settings.guards),
         max_guard_loss=settings.max_guard_loss,
     )
-    evaluation = Evaluation(
-        condition=condition, out=out, reports=reports, paired=paired, policy=policy, document=document
+    gate = None
+    if baseline and settings.compare:
+        judged = judged_model(settings)
+        gate = gate_of(
+            baseline,
+            decoded[judged].rows,
+            report=reports[judged],
+            candidate=judged,
+            compared=settings.compare,
+            seed=settings.seed,
+        )
+    return Scored(
+        condition=condition,
+        out=out,
+        decoded=decoded,
+        reports=reports,
+        paired=paired,
+        policy=policy,
+        baseline=baseline,
+        gate=gate,
     )
-    for name in others or [base]:
-        data = _report_data(settings, evaluation, candidate=name, decoded=decoded, models=models)
-        # A report shows two models; beyond the second, each candidate has one of its own.
-        file = "report.html" if name in (base, *others[:1]) else f"report-{name}.html"
-        write_report(out / file, data=data)
-    return evaluation
+
+
+def _with_metrics(scored: Scored) -> Evaluation:
+    """Write the `metrics.json` of one condition and return its outcome."""
+    condition = scored.condition
+    document = metrics_document(
+        scored.reports,
+        paired=scored.paired,
+        context=condition.att_context_size,
+        mode=condition.mode,
+        prompt=condition.prompt,
+    )
+    document |= {
+        "data": condition.data,
+        "precision": condition.precision,
+        "speed": _speeds(scored.decoded),
+        "gate": scored.gate and scored.gate.to_json(),
+        "slices": {name: slices_to_json(slices_of(each.rows)) for name, each in scored.decoded.items()},
+        "confusions": {
+            name: {locale: found.to_json() for locale, found in confusions_of(each.rows).items()}
+            for name, each in scored.decoded.items()
+        },
+    }
+    _write_json(scored.out / METRICS, document)
+    return Evaluation(
+        condition=condition,
+        out=scored.out,
+        reports=scored.reports,
+        paired=scored.paired,
+        policy=scored.policy,
+        gate=scored.gate,
+        document=document,
+    )
+
+
+def _prompt_comparisons(
+    settings: EvaluateSettings, decoded: Mapping[Task, Decoded]
+) -> dict[tuple[Condition, str], PromptComparison]:
+    """Return what `auto` costs each model, where both prompts were decoded."""
+    return {
+        (forced, model): compare_prompts(
+            decoded[Task(model, forced)].rows, decoded[Task(model, auto)].rows, seed=settings.seed
+        )
+        for forced in conditions_of(settings)
+        if forced.prompt == "locale" and "auto" in settings.prompt
+        for auto in [dataclasses.replace(forced, prompt="auto")]
+        for model in settings.models
+    }
 
 
 def _speeds(decoded: Mapping[str, Decoded]) -> dict[str, dict[str, float]]:
@@ -212,76 +330,4 @@ def _work_left(
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-
-def _report_data(
-    settings: EvaluateSettings,
-    evaluation: Evaluation,
-    *,
-    candidate: str,
-    decoded: Mapping[str, Decoded],
-    models: Mapping[str, str],
-) -> ReportData:
-    """Return what a report of the first model and `candidate` shows, or of the first alone."""
-    names = list(dict.fromkeys([next(iter(decoded)), candidate]))
-    history = list(read(metrics_path(settings.run_dir))) if settings.run_dir else []
-    summary = _run_summary(settings.run_dir)
-    validations = [row for row in history if row["kind"] == "validation"]
-    return ReportData(
-        title=" against ".join(reversed(names)),
-        created=datetime.now().astimezone(),
-        reports={name: evaluation.reports[name] for name in names},
-        policy=evaluation.policy,
-        paired=[result for result in evaluation.paired if result.candidate == candidate],
-        training_loss=[(row["step"], row["loss"]) for row in history if row.get("loss") is not None],
-        validation={
-            tag: [(row["step"], row["locales"][tag]["rate"]) for row in validations]
-            for tag in (validations[0]["locales"] if validations else ())
-        },
-        planned_s=_by_locale(summary.get("planned_s", {})),
-        consumed_s=_by_locale(summary.get("consumed_s", {})),
-        examples=choose_examples([(name, decoded[name].rows) for name in names]),
-        facts=_facts(settings, evaluation, models={name: models[name] for name in names}, summary=summary),
-    )
-
-
-def _run_summary(run_dir: Path | None) -> dict[str, Any]:
-    path = run_dir / "summary.json" if run_dir else None
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path and path.exists() else {}
-
-
-def _by_locale(seconds_by_key: Mapping[str, float]) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for key, seconds in seconds_by_key.items():
-        locale = key.partition("/")[0]
-        totals[locale] = totals.get(locale, 0.0) + seconds
-    return totals
-
-
-def _facts(
-    settings: EvaluateSettings,
-    evaluation: Evaluation,
-    *,
-    models: Mapping[str, str],
-    summary: Mapping[str, Any],
-) -> dict[str, str]:
-    condition, speeds = evaluation.condition, evaluation.document["speed"]
-    facts = {f"model {name}": model for name, model in models.items()}
-    facts |= {
-        "decoding": condition.in_words,
-        "prompt": condition.prompt,
-        "data": str(settings.data[condition.data]),
-        "normaliser": NORMALISER_VERSION,
-        "bootstrap seed": str(settings.seed),
-        "machine": f"{platform.system()} {platform.machine()}, {'GPU' if settings.use_gpu else 'CPU'}",
-        "audio per second of an actor": ", ".join(f"{name} {speeds[name]['rtfx']:g} s" for name in models),
-    }
-    if summary:
-        hours, minutes = sum(summary["consumed_s"].values()) / 3600, summary["elapsed_s"] / 60
-        facts["training"] = (
-            f"{summary['steps']:,} steps, best at {summary['best_step']:,}, "
-            f"{hours:.1f} hours of audio in {minutes:.1f} minutes"
-        )
-    return facts
+    write_whole(path, json.dumps(document, indent=1))

@@ -97,7 +97,11 @@ def score_table(rows: Sequence[LocaleRow], *, names: Sequence[str]) -> Table:
 
 
 def markdown_table(rows: Sequence[LocaleRow], *, names: Sequence[str]) -> str:
-    """Return the comparison as a Markdown table, ending with a line break."""
+    """Return the comparison as a Markdown table, ending with a line break.
+
+    Args:
+        names: of the one or two models, as Markdown.
+    """
     heads = ["locale", "role", "unit", "utterances", *names]
     heads += ["change", "95% CI", "verdict"] if len(names) == 2 else []
     lines = [heads, ["---"] * 3 + ["---:"] * (len(heads) - 3)]

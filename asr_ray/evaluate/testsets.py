@@ -6,7 +6,7 @@ utterances than its neighbours' is no score. A row that cannot be decoded at all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class TestSet:
 
     Attributes:
         rows: chosen rows of the catalog, rising.
+        ids, locales: of these rows, in their order.
     """
 
     __test__ = False
@@ -55,6 +56,17 @@ class TestSet:
     root: Path
     catalog: Catalog
     rows: Int64s
+    ids: Sequence[str]
+    locales: Sequence[str]
+
+    def ids_of(self, locales: Collection[str]) -> list[str]:
+        """Ids of the utterances of some locales."""
+        return [name for name, tag in zip(self.ids, self.locales, strict=True) if tag in locales]
+
+    def rows_of(self, ids: Iterable[str]) -> list[int]:
+        """Rows of some utterances."""
+        row_of_id = dict(zip(self.ids, self.rows.tolist(), strict=True))
+        return [row_of_id[name] for name in ids]
 
     @property
     def audio_s(self) -> float:
@@ -91,9 +103,12 @@ def open_test_sets(
             corpus = source if isinstance(source, CorpusSettings) else _manifest(source, name=name)
             asked = PrepareSettings(corpora=[corpus], out=root, in_place=True, checks=_CHECKS)
             prepare(asked, tokenizer=tokenizer(), progress=progress)
-        catalog = Catalog.read(root / CATALOG)
+        catalog = Catalog.read(root / CATALOG, ids=True)
         rows = _chosen_rows(catalog, settings=settings, where=str(root))
-        opened[name] = TestSet(root=root.resolve(), catalog=catalog, rows=rows)
+        chosen = catalog.table.select(["id", "locale"]).take(pa.array(rows)).to_pydict()
+        opened[name] = TestSet(
+            root=root.resolve(), catalog=catalog, rows=rows, ids=chosen["id"], locales=chosen["locale"]
+        )
     return opened
 
 

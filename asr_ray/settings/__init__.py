@@ -17,7 +17,7 @@ from asr_ray.settings.data import (
 )
 from asr_ray.settings.demo import DemoSettings, SpeechSettings
 from asr_ray.settings.doctor import DoctorSettings
-from asr_ray.settings.evaluate import EvaluateSettings
+from asr_ray.settings.evaluate import CompareSettings, EvaluateSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
 from asr_ray.settings.prepare import (
     CheckDataSettings,
@@ -42,6 +42,7 @@ __all__ = [
     "CheckSettings",
     "CheckpointSettings",
     "ColumnSettings",
+    "CompareSettings",
     "CorpusSettings",
     "CostSettings",
     "DataSettings",

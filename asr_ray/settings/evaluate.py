@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from asr_ray.config import Settings
 from asr_ray.contexts import AttContextSize, has_whole_chunks
@@ -71,6 +79,28 @@ def _folder_names(sources: dict[str, T]) -> dict[str, T]:
     return sources
 
 
+class CompareSettings(Settings):
+    """A gate: what may not get worse since an earlier evaluation; exit code 7 where it did.
+
+    A locale fails when its rate rose by more than its limit and the rise is no chance. Points are those of a
+    percentage: from 10% to 11% is one.
+    """
+
+    baseline: Path
+    """`metrics.json` of the earlier evaluation. With its `results.jsonl` still beside it the models are
+    compared utterance by utterance, which sees much smaller losses than the intervals in it do."""
+    model: str | None = None
+    """Which of `models` is judged; null takes the last."""
+    baseline_model: str | None = None
+    """Which model of the baseline it is judged by; null takes the one of the same name, or the only one."""
+    max_loss_points: NonNegativeFloat = 0.5
+    """Largest rise of a locale's rate."""
+    max_loss_points_by_locale: dict[LocaleTag, NonNegativeFloat] = {}
+    """Other limits for some locales."""
+    max_macro_loss_points: dict[Literal["wer", "cer"], NonNegativeFloat] = {}
+    """Limits for the mean over the locales that are scored in words, or in characters."""
+
+
 class EvaluateSettings(Settings):
     """Decode one or more models on the same speech and compare them.
 
@@ -109,4 +139,18 @@ class EvaluateSettings(Settings):
     """Training run whose curves and consumed hours the report shows."""
     guards: list[LocaleTag] = []
     max_guard_loss: float = Field(0.05, ge=0.0)
+    compare: CompareSettings | None = None
+    """Judge a model by an earlier evaluation; `--compare FILE` sets `compare.baseline`."""
+    report_audio_mb: NonNegativeFloat = 4.0
+    """Largest size of the speech inside one report, of its worst utterances; 0 where speech may not leave."""
+    hub_base_model: str | None = None
+    """Hugging Face id of the base model (`owner/name`), for the model card."""
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _judged_model_and_folders(self) -> Self:
+        if self.compare and self.compare.model not in (None, *self.models):
+            raise ValueError(f"compare.model {self.compare.model!r} is none of {', '.join(self.models)}")
+        if self.run_dir and self.run_dir.resolve() == self.out.resolve():
+            raise ValueError("out is run_dir, whose summary.json it would write over; use run_dir/evaluation")
+        return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,17 +45,30 @@ def noise_utterances(
 def write_prepared(
     root: Path, counts: Mapping[Key, int], *, tokenizer: Tokenizer, utterances_per_row_group: int = 4
 ) -> Catalog:
-    """Write what `jobs/prepare.py` leaves, one shard a key, without Ray and without checks.
+    """Write what `jobs/prepare.py` leaves of noise, one shard a key, without Ray and without checks.
 
     Args:
         root: folder to write into.
         counts: utterances of each (locale, source).
         tokenizer: counts the tokens and signs the catalog.
     """
+    noise = {key: list(noise_utterances(key, count=count)) for key, count in counts.items()}
+    return write_prepared_speech(
+        root, noise, tokenizer=tokenizer, utterances_per_row_group=utterances_per_row_group
+    )
+
+
+def write_prepared_speech(
+    root: Path,
+    speech: Mapping[Key, Sequence[Utterance]],
+    *,
+    tokenizer: Tokenizer,
+    utterances_per_row_group: int = 4,
+) -> Catalog:
+    """Write the same of utterances that are at hand, by (locale, source)."""
     rows: list[dict[str, object]] = []
-    for key, count in counts.items():
+    for key, utterances in speech.items():
         shard = shard_path(locale=key[0], source=key[1], part=0)
-        utterances = list(noise_utterances(key, count=count))
         write_shard(root / shard, utterances, utterances_per_row_group=utterances_per_row_group)
         for index, utterance in enumerate(utterances):
             row_group, row = divmod(index, utterances_per_row_group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asr_ray.evaluate.examples import choose_examples
+from asr_ray.evaluate.examples import choose_examples, examples_per_locale
 from asr_ray.evaluate.score import Hypothesis
 from asr_ray.testing.transcripts import made_up_hypotheses
 
@@ -37,6 +37,15 @@ def test_each_utterance_stands_once_and_order_of_rows_does_not_matter() -> None:
     ids = [example.id for group in groups for example in group.examples]
     assert len(ids) == len(set(ids)) == 3 * 2 * 3
     assert choose_examples([("base", base[::-1]), ("tuned", tuned)], per_locale=3) == groups
+
+
+def test_a_group_knows_how_many_it_could_have_shown() -> None:
+    (group,) = choose_examples([("base", rows("", "ένα", "ένα δύο τρία"))], per_locale=1)
+    assert (group.found, group.scored, len(group.examples)) == (2, 3, 1)
+
+
+def test_many_locales_show_fewer_utterances_each() -> None:
+    assert [examples_per_locale(number) for number in (1, 6, 12, 40)] == [10, 10, 5, 2]
 
 
 def test_a_perfect_model_has_no_examples() -> None:

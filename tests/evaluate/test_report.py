@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from asr_ray.errors import ConfigError
+from asr_ray.evaluate.confusions import confusions_of
 from asr_ray.evaluate.examples import choose_examples
+from asr_ray.evaluate.gate import Finding, Gate
+from asr_ray.evaluate.latency import latency_curves
 from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.evaluate.paired import compare
 from asr_ray.evaluate.report import (
@@ -22,6 +25,7 @@ from asr_ray.evaluate.report import (
     write_report,
 )
 from asr_ray.evaluate.score import Hypothesis, score_pairs
+from asr_ray.evaluate.slices import slices_of
 from asr_ray.testing.transcripts import made_up_hypotheses
 
 NASTY = "<script>alert('ένα')</script>"
@@ -74,21 +78,38 @@ def test_report_is_one_well_formed_file_that_fetches_nothing(tmp_path: Path) -> 
     balance = Balance()
     balance.feed(page)
     assert (balance.faults, balance.open) == ([], [])
-    assert re.findall(r"""(?:src|href|url|@import)\s*[=(]""", page) == []
+    assert re.findall(r"""(?:src|href|url|@import)\s*[=(](?!"data:audio/)""", page) == []
     assert "<script" not in page
     assert len(re.findall("<svg", page)) == 4
 
 
 def test_text_from_data_is_escaped_wherever_it_is_shown() -> None:
     rows = [
-        Hypothesis(id=NASTY, locale="el-GR", ref=NASTY, hyp=f"{NASTY} {NASTY} δύο", duration_s=1.0),
-        *made_up_hypotheses(3, noise=0.5),
+        Hypothesis(
+            id=f"{NASTY}{index}",
+            locale="el-GR",
+            ref=f"{NASTY} ένα",
+            hyp=f"{NASTY} {NASTY} δύο",
+            duration_s=1.0,
+            speaker=f"{NASTY}{index % 2}",
+            source=f"{NASTY}{index % 2}",
+        )
+        for index in range(20)
     ]
-    report = score_pairs(rows)
+    report, names = score_pairs(rows), (NASTY, f"{NASTY} 2")
+    lost = Finding(
+        what=NASTY, unit="wer", before=0.1, after=0.3, ci95=(0.1, 0.3), limit=0.005, evidence="paired"
+    )
     data = ReportData(
         title=NASTY,
         created=datetime(2026, 1, 2),
-        reports={NASTY: report, f"{NASTY} 2": report},
+        decoding=NASTY,
+        reports=dict.fromkeys(names, report),
+        gate=Gate(baseline=NASTY, candidate=NASTY, findings=[lost], new=[NASTY]),
+        slices=dict.fromkeys(names, slices_of(rows)),
+        confusions=dict.fromkeys(names, confusions_of(rows)),
+        curves=latency_curves({context: dict.fromkeys(names, report) for context in ((56, 0), (56, 3))}),
+        clips={f"{NASTY}{index}": "data:audio/ogg;base64,T2dnUw==" for index in range(20)},
         policy=GuardPolicy(targets=()),
         validation={NASTY: [(1, 0.5)]},
         planned_s={NASTY: 10.0},
@@ -98,6 +119,8 @@ def test_text_from_data_is_escaped_wherever_it_is_shown() -> None:
     page = render_report(data)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 8
+    for section in ("Gate: ", "By source", "By speaker", "Most frequent errors", "against latency", "<audio"):
+        assert section in page
 
 
 def test_headline_tells_the_result_and_what_it_cost() -> None:
@@ -145,6 +168,50 @@ def test_audio_that_was_never_used_cannot_be_missed() -> None:
     data = dataclasses.replace(comparison(), consumed_s={"el-GR": 800.0})
     assert "Planned and never used: es-ES" in render_report(data)
     assert "Planned and never used" not in render_report(comparison())
+
+
+def test_errors_are_shown_by_slice_and_by_word_beside_those_of_the_base() -> None:
+    base, tuned = hypotheses(target=0.9, guard=0.05), hypotheses(target=0.1, guard=0.05)
+    both = {"base": base, "tuned": tuned}
+    page = render_report(
+        dataclasses.replace(
+            comparison(),
+            slices={name: slices_of(rows) for name, rows in both.items()},
+            confusions={name: confusions_of(rows) for name, rows in both.items()},
+        )
+    )
+    assert "By duration" in page
+    # Without these, nothing of them.
+    assert "By source" not in page
+    assert "By speaker" not in page
+    assert "how often base made the same error" in page
+    assert re.search(r"Largest gains: \d+ of 120 utterances, \d+ shown", page)
+
+
+def test_speech_is_counted_and_its_size_is_stated() -> None:
+    data = comparison()
+    shown = [example.id for group in data.examples for example in group.examples]
+    clip = "data:audio/ogg;base64," + "A" * 978
+    page = render_report(dataclasses.replace(data, clips=dict.fromkeys(shown[:2], clip)))
+    assert page.count(f'src="{clip}"') == 2
+    assert f"2 of {len(shown)} can be heard: 2 kB of this file are their speech" in page
+    assert "<audio" not in render_report(data)
+
+
+def test_a_gate_says_what_it_judged_and_what_it_did_not() -> None:
+    def finding(after: float) -> Finding:
+        return Finding(
+            what="el-GR", unit="wer", before=0.1, after=after, ci95=(0.02, 0.2), limit=0.01, evidence="mean"
+        )
+
+    def page(after: float) -> str:
+        gate = Gate(baseline="v1", candidate="tuned", findings=[finding(after)], new=["mt-MT"])
+        return render_report(dataclasses.replace(comparison(), gate=gate))
+
+    assert "tuned fails the gate against v1: el-GR (+20.0 points)." in page(0.3)
+    assert "no score for them: mt-MT" in page(0.3)
+    assert "The gate against v1 passes tuned." in page(0.105)
+    assert "fails" not in page(0.105).partition("</style>")[2].replace("A rate fails when", "")
 
 
 def test_more_than_two_models_are_refused() -> None:

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from asr_ray.data.read import read_utterances
 from asr_ray.errors import DataError
 from asr_ray.evaluate import run
 from asr_ray.evaluate.pool import Outcome, decode_pieces
-from asr_ray.evaluate.results import PARTIAL
+from asr_ray.evaluate.results import PARTIAL, Decoded
 from asr_ray.evaluate.run import run_evaluation
+from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.testsets import TestSet
+from asr_ray.evaluate.work import Piece
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import EvaluateSettings
 from asr_ray.testing.prepared import write_prepared
@@ -56,6 +60,12 @@ def test_every_utterance_is_scored_once_by_each_model(settings: EvaluateSettings
     # A model compared with itself is neither better nor worse.
     assert {pair.verdict for pair in result.paired} == {"no difference"}
     assert "<html" in (settings.out / "report.html").read_text(encoding="utf-8")
+    for file in ("report.md", "MODEL_CARD.md"):
+        assert "el-GR" in (settings.out / file).read_text(encoding="utf-8")
+    assert json.loads((settings.out / "summary.json").read_text(encoding="utf-8"))["exit_code"] == 0
+    # Cut by what a row of the results says, of which the catalog knows as much.
+    sources = document["slices"]["base"]["ja-JP"]["source"]
+    assert {name: each["utterances"] for name, each in sources.items()} == {"noise": 4}
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
 
@@ -124,6 +134,10 @@ def test_a_stopped_evaluation_goes_on_where_it_was(
     }
     for name, document in together.items():
         assert document == json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8"))
+    overview = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert all(f'href="{name}/report.html"' in overview for name in together)
+    for name in together:
+        assert "Error rate against latency" in (tmp_path / name / "report.html").read_text(encoding="utf-8")
     # Streaming is the same text, and says of itself that it is another mode.
     for right in (0, 13):
         offline, streamed = (together[f"test/56-{right}-{mode}-locale"] for mode in ("offline", "streaming"))
@@ -131,6 +145,58 @@ def test_a_stopped_evaluation_goes_on_where_it_was(
         assert (offline["mode"], streamed["mode"]) == ("offline", "streaming")
 
 
-def test_a_locale_without_data_is_named(settings: EvaluateSettings) -> None:
+def test_a_locale_without_data_is_named(settings: EvaluateSettings, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="mt-MT"):
-        run_evaluation(settings.model_copy(update={"locales": ["mt-MT"]}))
+        run_evaluation(settings.model_copy(update={"locales": ["mt-MT"], "out": tmp_path}))
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["exit_code"] == DataError.exit_code
+    assert "mt-MT" in summary["error"]
+
+
+def mute_under_auto(work: list[Piece], *, test_sets: dict[str, TestSet], **_: Any) -> Iterator[Outcome]:
+    """Decoding of a model that writes everything right when it is told the language, else nothing."""
+    for piece in work:
+        test_set = test_sets[piece.data]
+        utterances = read_utterances(test_set.root, test_set.addresses(piece.rows))
+        for task in piece.tasks:
+            rows = [
+                Hypothesis(
+                    id=u.id,
+                    locale=u.locale,
+                    ref=u.text,
+                    hyp=u.text if task.condition.prompt == "locale" else "",
+                    duration_s=u.duration_s,
+                )
+                for u in utterances
+            ]
+            yield Outcome(task=task, rows=[(n, row, 0.1) for n, row in zip(piece.rows, rows, strict=True)])
+
+
+def test_auto_is_set_against_the_prompt_where_both_were_decoded(
+    settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "decode_pieces", mute_under_auto)
+    both = {"prompt": ["auto", "locale"], "out": tmp_path, "models": {"base": settings.models["base"]}}
+    run_evaluation(settings.model_copy(update=both))
+    document = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    [cost] = document["prompts"]
+    assert (cost["condition"], cost["model"]) == ("test/56-3-offline-locale", "base")
+    assert {each["locale"]: each["delta"] for each in cost["by_locale"]} == {"el-GR": 1.0, "ja-JP": 1.0}
+    assert {each["verdict"] for each in cost["by_locale"]} == {"worse"}
+    assert "has to find the language" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_an_utterance_that_is_missing_is_not_forgiven(
+    settings: EvaluateSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_evaluation(settings)
+    found = run.find_results
+
+    def one_less(*args: Any, **kwargs: Any) -> Decoded | None:
+        result = found(*args, **kwargs)
+        return result and Decoded(rows=result.rows[1:], decode_s=result.decode_s)
+
+    monkeypatch.setattr(run, "find_results", one_less)
+    with pytest.raises(DataError, match="have no hypothesis"):
+        run_evaluation(settings)

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 JOBS = sorted(path for path in (ROOT / "jobs").glob("*.py") if not path.stem.startswith("_"))
 HEAVY = ("torch", "nemo", "ray", "numba", "transformers")
 FLAGS = {"--help", "--config", "--set", "--json", "--dry-run"}
+SHORTCUTS = {"evaluate": {"--compare": "compare.baseline"}}
+"""Flags of one job, and the key that each sets."""
 
 EXAMPLES = {
     "calibrate": "configs/runs/demo.yaml",
@@ -66,6 +68,20 @@ def test_help_imports_nothing_heavy(job: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "heavy:"
 
 
+@pytest.mark.parametrize("value", ["old/metrics.json", "it's: [odd]"])
+def test_a_shortcut_sets_its_key_to_the_very_text(
+    value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job, flags in SHORTCUTS.items():
+        for flag, key in flags.items():
+            arguments = [*config_of(ROOT / f"jobs/{job}.py"), "--dry-run", "--json", flag, value]
+            assert run(ROOT / f"jobs/{job}.py", *arguments, monkeypatch=monkeypatch) == 0
+            found = json.loads(capsys.readouterr().out)
+            for part in key.split("."):
+                found = found[part]
+            assert found == value
+
+
 @every_job
 def test_help_shows_an_example_and_exactly_the_common_flags(
     job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -74,7 +90,9 @@ def test_help_shows_an_example_and_exactly_the_common_flags(
 
     shown = capsys.readouterr().out
     options = shown.partition("options:")[2]
-    assert set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", options, re.MULTILINE)) == FLAGS
+    assert set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", options, re.MULTILINE)) == FLAGS | {
+        *SHORTCUTS.get(job.stem, {})
+    }
     assert f"python jobs/{job.name}" in shown
 
 
