@@ -21,7 +21,7 @@ def act(job: Job[DemoSettings]) -> None:
     from _ray import start_ray
     from rich.console import Console
 
-    from asr_ray.evaluate.tables import locale_rows, score_table
+    from asr_ray.evaluate.pages.tables import locale_rows, score_table
     from asr_ray.testing import demo
     from asr_ray.train.progress import Progress
 

@@ -55,7 +55,7 @@ def draw(console: Console, evaluations: Sequence[Evaluation]) -> None:
 
 def draw_one(console: Console, evaluation: Evaluation) -> None:
     """Draw the tables of one condition, and say how fast it was decoded."""
-    from asr_ray.evaluate.tables import locale_rows, score_table
+    from asr_ray.evaluate.pages.tables import locale_rows, score_table
 
     base, *others = evaluation.reports
     console.print(f"{evaluation.condition.data}: {evaluation.condition.in_words}")

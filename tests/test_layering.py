@@ -60,6 +60,7 @@ ABOUT_DATA = (
 
 ABOUT_SCORES = (
     "policies",
+    "normalise",
     "number_words",
     "leaderboard",
     "counts",
@@ -67,14 +68,13 @@ ABOUT_SCORES = (
     "tags",
     "bootstrap",
     "paired",
+    "score",
     "slices",
     "confusions",
-    "gate",
-    "snr",
 )
 
 DECIDING = (
-    *(f"evaluate/{name}.py" for name in ABOUT_SCORES),
+    *(f"evaluate/scoring/{name}.py" for name in ABOUT_SCORES),
     *(f"data/{name}.py" for name in ABOUT_DATA),
     *(
         f"data/{name}.py"
@@ -88,7 +88,7 @@ DECIDING = (
     ),
     *(f"doctor/{name}.py" for name in ("checks", "facts", "versions")),
     *(f"train/calibration/{name}.py" for name in ("record", "fit", "use")),
-    *(f"evaluate/{name}.py" for name in ("normalise", "score", "objective", "conditions", "work")),
+    *(f"evaluate/{name}.py" for name in ("objective", "conditions", "work", "gate", "snr")),
 )
 
 MAX_LINES = 400

@@ -10,12 +10,12 @@ from typing import Any
 
 from asr_ray.errors import ConfigError, DataError
 from asr_ray.evaluate.conditions import Condition
-from asr_ray.evaluate.counts import Hypothesis, check_ids
 from asr_ray.evaluate.gate import Gate, findings_of_intervals, findings_of_means, findings_of_pairs
-from asr_ray.evaluate.normalise import NORMALISER_VERSION
-from asr_ray.evaluate.paired import compare
 from asr_ray.evaluate.results import read_hypotheses
-from asr_ray.evaluate.score import EvalReport
+from asr_ray.evaluate.scoring.counts import Hypothesis, check_ids
+from asr_ray.evaluate.scoring.normalise import NORMALISER_VERSION
+from asr_ray.evaluate.scoring.paired import compare
+from asr_ray.evaluate.scoring.score import EvalReport
 from asr_ray.evaluate.testsets import TestSet
 from asr_ray.settings import EvaluateSettings
 from asr_ray.settings.evaluate import CompareSettings

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from asr_ray.errors import RegressionError
-from asr_ray.evaluate.bootstrap import Interval
-from asr_ray.evaluate.paired import PairedResult
-from asr_ray.evaluate.score import EvalReport
+from asr_ray.evaluate.scoring.bootstrap import Interval
+from asr_ray.evaluate.scoring.paired import PairedResult
+from asr_ray.evaluate.scoring.score import EvalReport
 from asr_ray.locales import Unit
 from asr_ray.settings.evaluate import CompareSettings
 

@@ -11,7 +11,7 @@ import torch
 
 from asr_ray.contexts import AttContextSize
 from asr_ray.data.read import decode_pcm16
-from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.scoring.score import Hypothesis
 from asr_ray.evaluate.snr import estimated_snr_db
 from asr_ray.locales import check_locale
 from asr_ray.model.decode import decode_offline

@@ -18,7 +18,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from asr_ray.data.read import RowAddress, read_utterances
 from asr_ray.evaluate.hypotheses import transcribe
-from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.scoring.score import Hypothesis
 from asr_ray.evaluate.testsets import TestSet
 from asr_ray.evaluate.work import Piece, Task
 from asr_ray.model.nemo_file import load_model, quiet_nemo

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_ray.evaluate.conditions import Condition
-from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.scoring.score import Hypothesis
 from asr_ray.settings import EvaluateSettings
 
 RESULTS = "results.jsonl"

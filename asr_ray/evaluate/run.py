@@ -12,21 +12,21 @@ from typing import Any
 from asr_ray.errors import AsrRayError, RegressionError
 from asr_ray.evaluate.baseline import EVALUATIONS, Baseline, gate_of, judged_model, open_baselines
 from asr_ray.evaluate.conditions import Condition, conditions_of
-from asr_ray.evaluate.confusions import confusions_of
 from asr_ray.evaluate.gate import Gate, regression_error
 from asr_ray.evaluate.objective import GuardPolicy
-from asr_ray.evaluate.paired import (
+from asr_ray.evaluate.pages.reporting import Scored, write_reports
+from asr_ray.evaluate.pool import decode_pieces
+from asr_ray.evaluate.results import Decoded, PartialResults, decoding, find_results
+from asr_ray.evaluate.scoring.confusions import confusions_of
+from asr_ray.evaluate.scoring.paired import (
     PairedResult,
     PromptComparison,
     compare,
     compare_prompts,
     metrics_document,
 )
-from asr_ray.evaluate.pool import decode_pieces
-from asr_ray.evaluate.reporting import Scored, write_reports
-from asr_ray.evaluate.results import Decoded, PartialResults, decoding, find_results
-from asr_ray.evaluate.score import EvalReport, score_pairs
-from asr_ray.evaluate.slices import slices_of, slices_to_json
+from asr_ray.evaluate.scoring.score import EvalReport, score_pairs
+from asr_ray.evaluate.scoring.slices import slices_of, slices_to_json
 from asr_ray.evaluate.testsets import TestSet, open_test_sets
 from asr_ray.evaluate.work import Piece, Task, pieces
 from asr_ray.files import write_whole

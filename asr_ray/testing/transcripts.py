@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.scoring.score import Hypothesis
 
 _WORDS = ("ένα", "δύο", "λέξη", "χαρά", "φίλε", "καλή", "αύριο", "τώρα")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from asr_ray.evaluate.hypotheses import transcribe
-from asr_ray.evaluate.score import Counts, count_pair
+from asr_ray.evaluate.scoring.score import Counts, count_pair
 from asr_ray.locales import unit_of
 from asr_ray.records import Utterance
 from asr_ray.settings import TrainSettings

@@ -12,8 +12,8 @@ import json
 import random
 import time
 
-from asr_ray.evaluate.paired import compare
-from asr_ray.evaluate.score import Hypothesis, score_pairs
+from asr_ray.evaluate.scoring.paired import compare
+from asr_ray.evaluate.scoring.score import Hypothesis, score_pairs
 
 LOCALES = ("de-DE", "el-GR", "en-US", "hi-IN", "ja-JP")
 

@@ -14,9 +14,9 @@ import pytest
 from asr_ray.errors import AsrRayError, ConfigError, DataError
 from asr_ray.evaluate.baseline import gate_of, open_baselines
 from asr_ray.evaluate.conditions import conditions_of
-from asr_ray.evaluate.paired import metrics_document
 from asr_ray.evaluate.results import Decoded, write_results
-from asr_ray.evaluate.score import Hypothesis, score_pairs
+from asr_ray.evaluate.scoring.paired import metrics_document
+from asr_ray.evaluate.scoring.score import Hypothesis, score_pairs
 from asr_ray.evaluate.testsets import TestSet
 from asr_ray.settings import EvaluateSettings
 from asr_ray.testing.transcripts import made_up_hypotheses

@@ -17,8 +17,8 @@ from asr_ray.evaluate.gate import (
     findings_of_pairs,
     regression_error,
 )
-from asr_ray.evaluate.paired import compare
-from asr_ray.evaluate.score import score_pairs
+from asr_ray.evaluate.scoring.paired import compare
+from asr_ray.evaluate.scoring.score import score_pairs
 from asr_ray.settings import CompareSettings
 from asr_ray.testing.transcripts import made_up_hypotheses
 

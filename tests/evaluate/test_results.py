@@ -20,7 +20,7 @@ from asr_ray.evaluate.results import (
     find_results,
     write_results,
 )
-from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.scoring.score import Hypothesis
 from asr_ray.settings import EvaluateSettings
 
 SETTINGS = EvaluateSettings(models={"base": "tiny"}, data={"test": Path("data")}, out=Path("out"))

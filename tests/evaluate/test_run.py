@@ -15,7 +15,7 @@ from asr_ray.evaluate import run
 from asr_ray.evaluate.pool import Outcome, decode_pieces
 from asr_ray.evaluate.results import PARTIAL, Decoded
 from asr_ray.evaluate.run import run_evaluation
-from asr_ray.evaluate.score import Hypothesis
+from asr_ray.evaluate.scoring.score import Hypothesis
 from asr_ray.evaluate.testsets import TestSet
 from asr_ray.evaluate.work import Piece
 from asr_ray.model.tokens import NemoTokenizer

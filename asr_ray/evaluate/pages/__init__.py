@@ -1,0 +1,1 @@
+"""Scores -> what people open: the report, the overview, Markdown, a model card."""

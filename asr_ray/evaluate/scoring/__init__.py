@@ -1,0 +1,1 @@
+"""Hypotheses -> error rates, per locale and by rules that can be read; pure."""
