@@ -19,6 +19,8 @@ from asr_ray.settings.demo import DemoSettings, SpeechSettings
 from asr_ray.settings.doctor import DoctorSettings
 from asr_ray.settings.evaluate import EvaluateSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
+from asr_ray.settings.model import HubModel, LoraSettings, ModelSettings, SpecAugmentSettings
+from asr_ray.settings.optim import OptimSettings, RateSettings
 from asr_ray.settings.prepare import (
     CheckDataSettings,
     CheckSettings,
@@ -28,8 +30,6 @@ from asr_ray.settings.prepare import (
 )
 from asr_ray.settings.train import (
     CheckpointSettings,
-    ModelSettings,
-    OptimSettings,
     ResourceSettings,
     TrainSettings,
     ValidationSettings,
@@ -48,17 +48,21 @@ __all__ = [
     "DemoSettings",
     "DoctorSettings",
     "EvaluateSettings",
+    "HubModel",
     "LocaleTag",
+    "LoraSettings",
     "MixChange",
     "MixKey",
     "MixSettings",
     "ModelSettings",
     "OptimSettings",
     "PrepareSettings",
+    "RateSettings",
     "ReplaySettings",
     "ResourceSettings",
     "Share",
     "SourceSettings",
+    "SpecAugmentSettings",
     "SpeechSettings",
     "TrainSettings",
     "ValidationSettings",

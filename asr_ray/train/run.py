@@ -24,11 +24,10 @@ from asr_ray.errors import AsrRayError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import TrainSettings
-from asr_ray.train.calibration.use import with_calibration
 from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.loop import stop_file
-from asr_ray.train.setup import planned_data, with_absolute_paths
+from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
 from asr_ray.train.worker import TRAIN_DATASET, WorkerTask, train_worker
 
 _POLL_S = 0.5
@@ -69,7 +68,7 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
         TrainingError: the run failed for good.
         Interrupted: stopped on request; the same call goes on.
     """
-    settings = with_calibration(with_absolute_paths(settings))
+    settings = resolved(with_absolute_paths(settings))
     check_capacity(settings.resources, nodes=_nodes())
     planned = planned_data(settings)
     try:
