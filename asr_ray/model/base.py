@@ -50,8 +50,9 @@ def _verified_download(base: HubModel) -> Path:
 def download(base: HubModel, *, cache_dir: Path | None = None, endpoint: str | None = None) -> Path:
     """Return the file of a pinned model in the cache, its sha256 checked.
 
-    What was downloaded before it broke off is kept, and the next call goes on from there. Processes that ask
-    for the same file at the same time wait for the one that downloads it.
+    A connection that breaks is taken up again where it stopped, as long as this process lives; what a call
+    that failed has downloaded is dropped by huggingface_hub 2.4. Processes that ask for the same file at
+    the same time wait for the one that downloads it.
 
     Args:
         cache_dir: None takes that of huggingface_hub (`HF_HOME`, `HF_HUB_CACHE`).
@@ -82,8 +83,8 @@ def download(base: HubModel, *, cache_dir: Path | None = None, endpoint: str | N
         raise EnvironmentFault(
             f"model.base: {base.hf} is not in the cache of this machine and cannot be downloaded: "
             f"{_first_line(error)}",
-            fix="connect this machine (HF_ENDPOINT for a mirror) and run the same command, which goes on "
-            f"with the download; or fetch {base.file_name} elsewhere and set model.base to its path",
+            fix="connect this machine (HF_ENDPOINT for a mirror) and run the same command again; or "
+            f"fetch {base.file_name} elsewhere and set model.base to its path",
         ) from error
     path = Path(found)
     _check(path, base=base)

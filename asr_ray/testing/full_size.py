@@ -1,4 +1,4 @@
-"""A model with random weights in the true size of Nemotron 3.5 ASR, to measure and test what a small one hides.
+"""A model with random weights in the true size of Nemotron 3.5 ASR: what a small one hides.
 
     python -m asr_ray.testing.full_size --out FILE        needs 6 GB of memory and writes 2.5 GB
 

@@ -52,9 +52,10 @@ def mean_of_weights(files: Sequence[Path], *, device: torch.device | str = "cpu"
     total: dict[str, Tensor] = _read(files[0], device=device)
     for file in files[1:]:
         weights = _read(file, device=device)
-        for name, summed in total.items():
-            if summed.is_floating_point():
-                summed.add_(weights[name])
+        for name in total:
+            if total[name].is_floating_point():
+                # Not in place: a module that has two names has one tensor, which would count twice.
+                total[name] = total[name] + weights[name]
     return {
         name: weight / len(files) if weight.is_floating_point() else weight for name, weight in total.items()
     }
