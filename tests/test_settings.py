@@ -52,6 +52,10 @@ def test_what_must_be_given_is_enough(schema: type[Settings], sets: Sequence[str
             "optim.warmup_steps 50 and the 180 steps of optim.decay_share are more than max_steps 200",
         ),
         (["optim.accumulate=2", "optim.global_batch_s=960"], "accumulate and global_batch_s; choose one"),
+        (
+            ["model.new_locales={se-NO: {}}", "model.lora={adapters_only: true}"],
+            "so se-NO would never be learned",
+        ),
         (["model.lora={}", "model.freeze=encoder"], "leaves no layer to correct"),
         (
             [f"model.base={{hf: a/b, revision: {'a' * 40}, sha256: {'b' * 64}}}", f"model.sha256={'b' * 64}"],
@@ -115,6 +119,26 @@ def test_an_unknown_locale_is_refused_with_the_nearest(
     message = refused(schema, *sets)
     assert message.startswith(key)
     assert "unknown locale 'el-GK', did you mean 'el-GR'?" in message
+
+
+def test_a_locale_that_the_configuration_adds_is_known_to_all_its_keys() -> None:
+    sets = [
+        "model.new_locales={se-NO: {like: fi-FI}, sma-NO: {slot: 72, like: se-NO}}",
+        "validation.targets=[se-NO]",
+        "data.mix.ratios={se-NO/radio: 2, fi-FI: 1}",
+        "data.mix.schedule=[{from_step: 9, ratios: {sma-NO: 1}}]",
+    ]
+    settings = load(None, schema=TrainSettings, sets=[*TRAIN, *sets]).settings
+    # As workers get them, and as the run keeps them.
+    assert TrainSettings.model_validate_json(settings.model_dump_json()) == settings
+    assert settings.data.mix.stages()[1][1].ratios == {"sma-NO": 1}
+    message = refused(TrainSettings, *TRAIN, *sets, "validation.guards=[se-NQ]")
+    assert "unknown locale 'se-NQ', did you mean 'se-NO'?" in message
+
+
+@pytest.mark.parametrize("tag", ["se", "se-no", "auto", "<se-NO>"])
+def test_a_new_locale_is_written_as_its_tag(tag: str) -> None:
+    assert "model.new_locales" in refused(TrainSettings, *TRAIN, f"model.new_locales={{{tag}: {{}}}}")
 
 
 def test_the_prompt_for_any_language_is_no_locale() -> None:

@@ -19,7 +19,13 @@ from asr_ray.settings.demo import DemoSettings, SpeechSettings
 from asr_ray.settings.doctor import DoctorSettings
 from asr_ray.settings.evaluate import EvaluateSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
-from asr_ray.settings.model import HubModel, LoraSettings, ModelSettings, SpecAugmentSettings
+from asr_ray.settings.model import (
+    HubModel,
+    LoraSettings,
+    ModelSettings,
+    NewLocaleSettings,
+    SpecAugmentSettings,
+)
 from asr_ray.settings.optim import OptimSettings, RateSettings
 from asr_ray.settings.prepare import (
     CheckDataSettings,
@@ -55,6 +61,7 @@ __all__ = [
     "MixKey",
     "MixSettings",
     "ModelSettings",
+    "NewLocaleSettings",
     "OptimSettings",
     "PrepareSettings",
     "RateSettings",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
 from asr_ray.config import Settings
-from asr_ray.settings.fields import Share
+from asr_ray.settings.fields import LocaleTag, NewTag, Share
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 
@@ -69,6 +69,15 @@ class LoraSettings(Settings):
     """False trains decoder, joint and prompt projection as a whole beside; true trains nothing else."""
 
 
+class NewLocaleSettings(Settings):
+    """A locale that the checkpoint does not know yet."""
+
+    slot: int | None = Field(None, ge=0)
+    """Free slot of the prompt; null takes the lowest (63 in the released model)."""
+    like: LocaleTag | None = None
+    """Relative whose column of the prompt projection the new one starts from; null starts from chance."""
+
+
 class ModelSettings(Settings):
     """The model to start from, how its loss is computed, and which of its weights move."""
 
@@ -87,6 +96,19 @@ class ModelSettings(Settings):
     """`encoder` trains decoder, joint and prompt projection; a number keeps so many lower encoder layers."""
     lora: LoraSettings | None = None
     """Null trains the weights themselves; what is saved is a plain model either way."""
+
+    new_locales: dict[NewTag, NewLocaleSettings] | None = None
+    """Locales added to the dictionary of the checkpoint; the model that is saved knows them."""
+
+    @model_validator(mode="after")
+    def _new_columns_learn(self) -> Self:
+        from_chance = [tag for tag, new in (self.new_locales or {}).items() if new.like is None]
+        if from_chance and self.lora is not None and self.lora.adapters_only:
+            raise ValueError(
+                f"lora.adapters_only keeps the prompt projection, so {from_chance[0]} would never be "
+                f"learned; give new_locales.{from_chance[0]}.like, or let adapters_only be false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_checksum(self) -> Self:

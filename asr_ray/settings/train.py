@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from asr_ray.config import Settings
 from asr_ray.settings.data import DataSettings
-from asr_ray.settings.fields import LocaleTag
+from asr_ray.settings.fields import NEW_LOCALES, LocaleTag
 from asr_ray.settings.model import ModelSettings
 from asr_ray.settings.optim import OptimSettings
 
@@ -90,6 +91,13 @@ class TrainSettings(Settings):
     validation: ValidationSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
     resources: ResourceSettings = ResourceSettings()
+
+    @classmethod
+    def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Locales that the model gets are known to every key that names one."""
+        model = tree.get("model")
+        added = model.get(NEW_LOCALES) if isinstance(model, Mapping) else None
+        return {NEW_LOCALES: tuple(map(str, added)) if isinstance(added, Mapping) else ()}
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:

@@ -44,25 +44,26 @@ def export_model(loop: Loop, *, path: Path) -> None:
         write_whole(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 
 
-def mean_of_weights(files: Sequence[Path], *, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+def mean_of_weights(files: Sequence[Path]) -> dict[str, Tensor]:
     """Return the mean of each weight over saved state dictionaries of one model; counters of the first file.
 
-    One file is in memory beside the sum at any time.
+    In main memory, where three copies of a model have room: the sum before, one file, the sum after.
     """
-    total: dict[str, Tensor] = _read(files[0], device=device)
+    total = _read(files[0])
     for file in files[1:]:
-        weights = _read(file, device=device)
-        for name in total:
-            if total[name].is_floating_point():
-                # Not in place: a module that has two names has one tensor, which would count twice.
-                total[name] = total[name] + weights[name]
+        weights = _read(file)
+        # Not in place: a module that has two names has one tensor, which would count twice.
+        total = {
+            name: weight + weights[name] if weight.is_floating_point() else weight
+            for name, weight in total.items()
+        }
     return {
         name: weight / len(files) if weight.is_floating_point() else weight for name, weight in total.items()
     }
 
 
-def _read(file: Path, *, device: torch.device | str) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = torch.load(file, map_location=device, weights_only=True)
+def _read(file: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     return weights
 
 
@@ -75,7 +76,7 @@ def _steps_at_hand(loop: Loop) -> list[int]:
 def _mean_is_better(loop: Loop, *, steps: Sequence[int]) -> bool:
     """Load the mean of the checkpoints and validate it; return whether it beats the best of them."""
     files = [loop.store.path(step) / WEIGHTS for step in steps]
-    loop.objective.load_state_dict(mean_of_weights(files, device=loop.worker.device))
+    loop.objective.load_state_dict(mean_of_weights(files))
     scores = validate(
         loop.objective.model, utterances=loop.validation, worker=loop.worker, settings=loop.settings
     )

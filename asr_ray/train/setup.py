@@ -5,6 +5,7 @@ from __future__ import annotations
 from asr_ray.data.planned import PlannedData
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import inspect_nemo
+from asr_ray.model.prompt import extended_table
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import DataSettings, TrainSettings
 from asr_ray.settings.augment import AugmentSettings
@@ -90,4 +91,5 @@ def planned_data(settings: TrainSettings) -> PlannedData:
     archive = inspect_nemo(base, expected_sha256=settings.model.sha256)
     check_layers(settings.model, num_layers=archive.num_encoder_layers)
     tokenizer = NemoTokenizer.from_nemo(base)
-    return PlannedData.build(settings, tokenizer=tokenizer, prompts=archive.prompt_table)
+    prompts = extended_table(archive.prompt_table, settings.model.new_locales or {})
+    return PlannedData.build(settings, tokenizer=tokenizer, prompts=prompts)

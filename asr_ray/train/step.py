@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asr_ray.errors import TrainingError
 from asr_ray.model.objective import TransducerObjective
+from asr_ray.model.prompt import add_locales
 from asr_ray.records import Batch
 from asr_ray.settings import OptimSettings, ResourceSettings, TrainSettings
 from asr_ray.train.parts import choose_trained, override_spec_augment, parameter_groups
@@ -35,7 +36,7 @@ def objective_of(model: nn.Module, *, settings: TrainSettings, device: torch.dev
 
 
 def apply_model_settings(model: Any, *, settings: TrainSettings) -> None:
-    """Set the contexts, SpecAugment, frozen parts and adapters that a run asks for."""
+    """Set the contexts, SpecAugment, new locales, frozen parts and adapters that a run asks for."""
     # Otherwise every forward waits for all ranks, which validate different numbers of batches.
     model.encoder.sync_max_audio_length = False
     if settings.model.att_context_sizes is not None:
@@ -43,6 +44,7 @@ def apply_model_settings(model: Any, *, settings: TrainSettings) -> None:
         model.encoder.att_context_size_all = contexts
         model.encoder.att_context_probs = [1.0 / len(contexts)] * len(contexts)
     override_spec_augment(model, spec_augment=settings.model.spec_augment)
+    add_locales(model, settings.model.new_locales or {})
     choose_trained(model, settings=settings.model, seed=settings.seed)
 
 
