@@ -97,6 +97,8 @@ class ModelSettings(Settings):
     lora: LoraSettings | None = None
     """Null trains the weights themselves; what is saved is a plain model either way."""
 
+    max_unknown_share: Share = 0.01
+    """Share of a locale's tokens, of a sample of its texts, that the tokenizer may have no piece for."""
     new_locales: dict[NewTag, NewLocaleSettings] | None = None
     """Locales added to the dictionary of the checkpoint; the model that is saved knows them."""
 
