@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,9 +79,17 @@ def measure_coverage(planned: PlannedData) -> dict[str, Coverage]:
     catalog = planned.plan.catalog
     used = {key[0] for mix in planned.plan.schedule for key, share in mix.shares.items() if share > 0}
     return {
-        locale: coverage_of(_sample(catalog, locale=locale), tokenizer=planned.assembler.tokenizer)
+        locale: coverage_of(
+            _as_trained(_sample(catalog, locale=locale), locale=locale, tags=planned.assembler.append_tags),
+            tokenizer=planned.assembler.tokenizer,
+        )
         for locale in sorted(used)
     }
+
+
+def _as_trained(texts: Iterable[str], *, locale: str, tags: bool) -> Iterator[str]:
+    """Transcripts with their language tag, which the tokenizer of a new locale has no piece for."""
+    return (f"{text} <{locale}>" if tags else text for text in texts)
 
 
 def check_coverage(coverage: Mapping[str, Coverage], *, max_unknown_share: float) -> None:

@@ -76,7 +76,7 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
     try:
         if not _is_finished(settings):
             _prepare_run_dir(settings)
-            _check_texts(settings, planned=planned)
+            check_texts(settings, planned=planned)
             _fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
@@ -111,8 +111,12 @@ def _prepare_run_dir(settings: TrainSettings) -> None:
     stop_file(settings.run_dir).unlink(missing_ok=True)
 
 
-def _check_texts(settings: TrainSettings, *, planned: PlannedData) -> None:
-    """Leave what the tokenizer makes of the texts in `coverage.json`; refuse those that it cannot write."""
+def check_texts(settings: TrainSettings, *, planned: PlannedData) -> None:
+    """Leave in `coverage.json` what the tokenizer makes of the texts.
+
+    Raises:
+        DataError: it lacks more than `model.max_unknown_share`.
+    """
     coverage = measure_coverage(planned)
     write_coverage(settings.run_dir / "coverage.json", coverage=coverage)
     check_coverage(coverage, max_unknown_share=settings.model.max_unknown_share)

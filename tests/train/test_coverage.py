@@ -84,6 +84,11 @@ def test_all_texts_of_all_locales_in_use_are_looked_at(root: Path) -> None:
         assert found.utterances == len(texts)
 
 
+def test_tags_that_are_appended_are_part_of_the_text(root: Path) -> None:
+    plain, tagged = (measured(root, f"data.tags={tags}")["en-US"] for tags in ("none", "append"))
+    assert tagged.tokens == plain.tokens + plain.utterances * len(" <en-US>")
+
+
 def test_beyond_the_limit_nothing_starts(caplog: pytest.LogCaptureFixture) -> None:
     good = Coverage(utterances=9, tokens=900, unknown_tokens=0, characters={})
     some = Coverage(utterances=9, tokens=1000, unknown_tokens=10, characters={"ž": 10})
