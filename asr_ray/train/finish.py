@@ -30,7 +30,8 @@ def export_model(loop: Loop, *, path: Path) -> None:
 
     All ranks call it: a mean of checkpoints is validated by all of them.
     """
-    steps, settings = _steps_at_hand(loop), loop.settings
+    # Rank 0 decides, after its last commit: the others may look into the folder while it is still writing.
+    steps = loop.worker.gather(_steps_at_hand(loop))[0]
     made_of = steps[:1]
     if len(steps) > 1 and _mean_is_better(loop, steps=steps):
         made_of = steps
@@ -40,7 +41,7 @@ def export_model(loop: Loop, *, path: Path) -> None:
         corrected = merge_lora(loop.objective.model)
         with quiet_nemo():
             save_model(loop.objective.model, path)
-        record = {"base": str(settings.model.base), "steps": made_of, "merged_adapters": corrected}
+        record = {"base": str(loop.settings.model.base), "steps": made_of, "merged_adapters": corrected}
         write_whole(path.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
 
 

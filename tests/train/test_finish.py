@@ -160,6 +160,17 @@ def test_one_best_checkpoint_is_the_model_and_nothing_is_validated_again(
     assert_same(weights, saved(loop, 2))
 
 
+def test_rank_0_decides_what_the_others_may_not_see_yet(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = run(KEEP)
+    monkeypatch.setattr(finish, "validate", None)
+    # This rank sees three checkpoints, where rank 0 had but one.
+    monkeypatch.setattr(Worker, "gather", lambda worker, value: [[2], value])
+    _, record = exported(loop, tmp_path / "best.nemo")
+    assert record["steps"] == [2]
+
+
 def test_adapters_are_merged_into_what_stock_nemo_restores(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_model: Any
 ) -> None:
