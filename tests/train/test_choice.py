@@ -64,7 +64,8 @@ def test_a_later_worse_validation_never_changes_the_best(settings: TrainSettings
         assert after in (before, newest["step"])
 
 
-RATES = st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)), min_size=2, max_size=8)
+PERCENT = st.integers(0, 100).map(lambda percent: percent / 100)
+RATES = st.lists(st.tuples(PERCENT, PERCENT), min_size=2, max_size=8)
 
 
 @given(rates=RATES, count=st.integers(1, 4))

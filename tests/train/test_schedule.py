@@ -22,7 +22,7 @@ def schedules(draw: st.DrawFn, kind: str = "cosine") -> Schedule:
     warmup_steps = draw(st.integers(0, max_steps - 1))
     optim = OptimSettings(
         peak_lr=peak_lr,
-        min_lr=peak_lr * draw(st.floats(0.0, 1.0)),
+        min_lr=peak_lr * draw(st.floats(0.0, 1.0, allow_subnormal=False)),
         warmup_steps=warmup_steps,
         schedule=kind,
         decay_share=draw(st.floats(0.01, 1.0)) * (max_steps - warmup_steps) / max_steps,
