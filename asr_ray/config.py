@@ -27,6 +27,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    @classmethod
+    def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what validators of single fields may know of the whole tree (pydantic's context)."""
+        return {}
+
 
 S = TypeVar("S", bound=Settings)
 
@@ -183,7 +188,7 @@ def _section_of(annotation: Any) -> type[Settings] | None:
 
 def _validate(tree: Tree, *, schema: type[S], origins: Mapping[str, str]) -> S:
     try:
-        return schema.model_validate(tree)
+        return schema.model_validate(tree, context=schema.context_of(tree))
     except ValidationError as error:
         raise ConfigError(
             _explain(error, origins), fix="correct these values; --dry-run shows all of them"

@@ -23,6 +23,7 @@ def act(job: Job[TrainSettings]) -> None:
     from _ray import start_ray
     from rich.console import Console
 
+    from asr_ray.model.base import name_for_jobs
     from asr_ray.train.progress import Progress
     from asr_ray.train.run import run_training
 
@@ -34,7 +35,7 @@ def act(job: Job[TrainSettings]) -> None:
         asdict(summary),
         human=lambda console: console.print(
             f"best of {summary.steps} steps is step {summary.best_step}: {summary.best_model}\n"
-            f"next: python jobs/evaluate.py --set 'models={{base: {job.settings.model.base}, "
+            f"next: python jobs/evaluate.py --set 'models={{base: {name_for_jobs(job.settings.model.base)}, "
             f"tuned: {summary.best_model}}}' --set data=PREPARED_TEST --set out={summary.run_dir}/evaluation"
         ),
     )

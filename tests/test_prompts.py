@@ -27,6 +27,17 @@ def choose(
     )
 
 
+@pytest.mark.parametrize("key", [key for key in DEFAULT_PROMPT_SLOTS if key != "auto"])
+def test_every_slot_of_the_released_checkpoint_is_reached(key: str) -> None:
+    assert choose(locale=key, mode="langID") == DEFAULT_PROMPT_SLOTS[key]
+    assert choose(locale=key, mode="auto") == 101
+
+
+def test_the_two_written_norwegians_and_the_old_tag_are_three_languages() -> None:
+    slots = [choose(locale=tag, mode="langID") for tag in ("nb-NO", "nn-NO", "no-NO")]
+    assert slots == [103, 104, 27]
+
+
 @given(st.text(), st.integers(), st.integers(min_value=0))
 def test_lang_id_and_auto_do_not_depend_on_the_draw(utterance_id: str, seed: int, epoch: int) -> None:
     assert choose(utterance_id, mode="langID", seed=seed, epoch=epoch) == 21

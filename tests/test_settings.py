@@ -47,6 +47,20 @@ def test_what_must_be_given_is_enough(schema: type[Settings], sets: Sequence[str
     [
         (["optim.min_lr=0.1", "optim.peak_lr=0.01"], "min_lr 0.1 is above peak_lr 0.01"),
         (["optim.warmup_steps=100", "max_steps=100"], "optim.warmup_steps 100 must be below max_steps 100"),
+        (
+            ["optim.schedule=wsd", "optim.decay_share=0.9", "max_steps=200", "optim.warmup_steps=50"],
+            "optim.warmup_steps 50 and the 180 steps of optim.decay_share are more than max_steps 200",
+        ),
+        (["optim.accumulate=2", "optim.global_batch_s=960"], "accumulate and global_batch_s; choose one"),
+        (
+            ["model.new_locales={se-NO: {}}", "model.lora={adapters_only: true}"],
+            "so se-NO would never be learned",
+        ),
+        (["model.lora={}", "model.freeze=encoder"], "leaves no layer to correct"),
+        (
+            [f"model.base={{hf: a/b, revision: {'a' * 40}, sha256: {'b' * 64}}}", f"model.sha256={'b' * 64}"],
+            "sha256 stands inside of base",
+        ),
         (["validation.guards=[en-US, el-GR]"], "el-GR is a target and a guard"),
         (["data.mix.replay={locales: [en-US, el-GR]}"], "data.mix.replay.locales: el-GR is a target"),
         (
@@ -107,6 +121,26 @@ def test_an_unknown_locale_is_refused_with_the_nearest(
     assert "unknown locale 'el-GK', did you mean 'el-GR'?" in message
 
 
+def test_a_locale_that_the_configuration_adds_is_known_to_all_its_keys() -> None:
+    sets = [
+        "model.new_locales={se-NO: {like: fi-FI}, sma-NO: {slot: 72, like: se-NO}}",
+        "validation.targets=[se-NO]",
+        "data.mix.ratios={se-NO/radio: 2, fi-FI: 1}",
+        "data.mix.schedule=[{from_step: 9, ratios: {sma-NO: 1}}]",
+    ]
+    settings = load(None, schema=TrainSettings, sets=[*TRAIN, *sets]).settings
+    # As workers get them, and as the run keeps them.
+    assert TrainSettings.model_validate_json(settings.model_dump_json()) == settings
+    assert settings.data.mix.stages()[1][1].ratios == {"sma-NO": 1}
+    message = refused(TrainSettings, *TRAIN, *sets, "validation.guards=[se-NQ]")
+    assert "unknown locale 'se-NQ', did you mean 'se-NO'?" in message
+
+
+@pytest.mark.parametrize("tag", ["se", "se-no", "auto", "<se-NO>"])
+def test_a_new_locale_is_written_as_its_tag(tag: str) -> None:
+    assert "model.new_locales" in refused(TrainSettings, *TRAIN, f"model.new_locales={{{tag}: {{}}}}")
+
+
 def test_the_prompt_for_any_language_is_no_locale() -> None:
     message = refused(TrainSettings, *TRAIN, "validation.guards=[auto]")
     assert message.startswith("validation.guards.0")
@@ -130,6 +164,18 @@ def test_the_prompt_for_any_language_is_no_locale() -> None:
         "data.sources={radio: {prompt_mode: language}}",
         "data.prompt_mode=language",
         "model.auxiliary_ctc_weight=-0.1",
+        "model.base={hf: nvidia/x, revision: main, sha256: aa}",
+        f"model.base={{hf: nvidia/x, revision: {'a' * 40}}}",
+        "model.sha256=aa",
+        "model.spec_augment={time_width: 1.5}",
+        "model.freeze=0",
+        "model.freeze=decoder",
+        "model.lora={rank: 0}",
+        "model.lora={targets: [convolution]}",
+        "optim.rates={layer_decay: 1.1}",
+        "optim.rates.encoder=0",
+        "optim.schedule=noam",
+        "optim.decay_share=0",
         "optim.betas=[0.9]",
         "optim.accumulate=0",
         "optim.clip_norm=0",

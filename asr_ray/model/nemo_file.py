@@ -8,20 +8,24 @@ nor torch imported, before anything in it may run.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
+import re
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
 from asr_ray.errors import ConfigError, DataError, TrainingError
 from asr_ray.model.prompt import prompt_table
+from asr_ray.model.weights_file import check_weights
 from asr_ray.records import PromptTable
 
 if TYPE_CHECKING:
@@ -35,11 +39,20 @@ CONFIG_MEMBER = "model_config.yaml"
 WEIGHTS_MEMBER = "model_weights.ckpt"
 
 _TARGET_KEYS = ("target", "_target_")
-_TRUSTED_PREFIXES = ("nemo.collections.", "nemo.core.", "torch.nn.")
+_TRUSTED_CLASSES = re.compile(
+    r"(nemo\.collections\.asr\.(losses|models|modules|parts)|nemo\.collections\.common|nemo\.core\.config"
+    r"|torch\.nn)\.([a-z_0-9]+\.)*[A-Z]\w*"
+)
+"""Classes by their full path; functions of the same packages write files and open connections."""
+_RESOLVER = re.compile(r"\$\{\s*[\w.]+\s*:")
+"""An interpolation that calls (`${oc.env:TOKEN}`), unlike one that refers (`${encoder.d_model}`)."""
+_MEMBER_SUFFIXES = frozenset({".ckpt", ".json", ".model", ".txt", ".vocab", ".yaml"})
 _COMPUTING_PARTS = ("preprocessor", "encoder", "decoder", "joint", "model_defaults")
-# The configuration of the released model, 13,087 labels written twice, has about 1 MB.
+# The configuration of the released model, 13,087 labels written twice, has about 1 MB, its weights 2.5 GB.
 _MAX_CONFIG_BYTES = 32 * 1024**2
+_MAX_MEMBER_BYTES = 16 * 1024**3
 _HASH_CHUNK_BYTES = 8 * 1024**2
+_DISTRUST = "do not load this file; get it from where it was published"
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,11 @@ class NemoArchive:
         text = json.dumps({**parts, "pieces": self.vocabulary_size}, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def num_encoder_layers(self) -> int:
+        """Blocks of the encoder."""
+        return int((self.config.get("encoder") or {}).get("n_layers", 0))
+
     def read(self, member: str) -> bytes:
         """Return the content of one member.
 
@@ -106,7 +124,8 @@ def inspect_nemo(path: Path, *, expected_sha256: str | None = None) -> NemoArchi
 
     Raises:
         ConfigError: no such file, another digest than expected, or a model of another class.
-        DataError: not an archive, unsafe members, foreign classes in the configuration, parts missing.
+        DataError: not an archive, unsafe members, foreign classes in the configuration or the weights,
+            parts missing.
     """
     if not path.is_file():
         raise ConfigError(f"no model at {path}", fix="name an existing .nemo file")
@@ -115,9 +134,9 @@ def inspect_nemo(path: Path, *, expected_sha256: str | None = None) -> NemoArchi
     with _open_tar(path) as archive:
         members = _checked_members(archive, path=path)
         config = _read_config(archive, path=path)
-    _check_targets(config, path=path)
-    if WEIGHTS_MEMBER not in members:
-        raise DataError(f"{path}: no {WEIGHTS_MEMBER} inside", fix="copy or download the file again")
+        _check_targets(config, path=path)
+        with _open_member(archive, WEIGHTS_MEMBER, path=path) as weights:
+            check_weights(weights, where=f"{path}: {WEIGHTS_MEMBER}")
     return NemoArchive(
         path=path,
         members=members,
@@ -196,7 +215,8 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path, "r:*") as archive:
             yield archive
-    except tarfile.TarError as error:
+    # A cut gzip stream ends, a broken one fails, both outside of tarfile's own errors.
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: not a readable .nemo archive ({error})", fix="copy it again") from error
 
 
@@ -212,17 +232,27 @@ def _checked_members(archive: tarfile.TarFile, *, path: Path) -> dict[str, int]:
         # A second member of one name would replace, on unpacking, the one that was inspected.
         if str(name) in members:
             raise DataError(f"{path}: member {info.name!r} occurs twice")
+        # Before going on to the next header, which in a compressed archive unpacks what is between.
+        if info.size > _MAX_MEMBER_BYTES:
+            raise DataError(f"{path}: member {info.name!r} claims {info.size} bytes")
         if info.isfile():
+            if name.suffix not in _MEMBER_SUFFIXES:
+                raise DataError(f"{path}: member {info.name!r} is no part of a model")
             members[str(name)] = info.size
     return members
 
 
 def _read_member(archive: tarfile.TarFile, member: str, *, path: Path) -> bytes:
+    with _open_member(archive, member, path=path) as stream:
+        return stream.read()
+
+
+def _open_member(archive: tarfile.TarFile, member: str, *, path: Path) -> IO[bytes]:
     for info in archive.getmembers():
         if info.isfile() and str(PurePosixPath(info.name)) == member:
             stream = archive.extractfile(info)
             if stream is not None:
-                return stream.read()
+                return stream
     raise DataError(f"{path}: no {member} inside", fix="copy or download the file again")
 
 
@@ -248,10 +278,14 @@ def _check_targets(config: Mapping[str, Any], *, path: Path) -> None:
             fix=f"use a checkpoint of {MODEL_TARGET.rpartition('.')[2]} (Nemotron 3.5 ASR)",
         )
     for key, target in _nested_targets(config, key=""):
-        if not str(target).startswith(_TRUSTED_PREFIXES):
+        if not _TRUSTED_CLASSES.fullmatch(str(target)):
             raise DataError(
-                f"{path}: {key} names {target!r}, a class that no such model needs",
-                fix="do not load this file; get it from where it was published",
+                f"{path}: {key} names {target!r}, a class that no such model needs", fix=_DISTRUST
+            )
+    for key, text in _texts(config, key=""):
+        if _RESOLVER.search(text):
+            raise DataError(
+                f"{path}: {key} is {text!r}, which would be looked up on this machine", fix=_DISTRUST
             )
 
 
@@ -268,12 +302,26 @@ def _nested_targets(value: object, *, key: str) -> Iterator[tuple[str, object]]:
             yield from _nested_targets(child, key=f"{key}[{index}]")
 
 
+def _texts(value: object, *, key: str) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, text) of every text in a configuration."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, child in value.items():
+            yield from _texts(child, key=f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for child in value:
+            yield from _texts(child, key=key)
+
+
 def _tokenizer_member(config: Mapping[str, Any], members: Mapping[str, int], *, path: Path) -> str:
     """Return the archive's name of the SentencePiece model; NeMo writes it as `nemo:HASH_tokenizer.model`."""
     written = (config.get("tokenizer") or {}).get("model_path")
     member = str(written).removeprefix("nemo:")
-    if member not in members:
-        raise DataError(f"{path}: tokenizer.model_path is {written!r}, and no such file is inside")
+    if member not in members or not member.endswith(".model"):
+        raise DataError(
+            f"{path}: tokenizer.model_path is {written!r}, and no such SentencePiece file is inside"
+        )
     return member
 
 

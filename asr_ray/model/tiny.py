@@ -49,6 +49,7 @@ class TinySize:
     subsampling_channels: int = 64
     num_mels: int = 80
     prediction_hidden: int = 128
+    prediction_layers: int = 1
     joint_hidden: int = 128
     dropout: float = 0.0
 
@@ -256,7 +257,7 @@ def _decoder(size: TinySize) -> dict[str, Any]:
         "blank_as_pad": True,
         "prednet": {
             "pred_hidden": size.prediction_hidden,
-            "pred_rnn_layers": 1,
+            "pred_rnn_layers": size.prediction_layers,
             "t_max": None,
             "dropout": size.dropout,
         },

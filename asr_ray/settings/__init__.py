@@ -19,6 +19,14 @@ from asr_ray.settings.demo import DemoSettings, SpeechSettings
 from asr_ray.settings.doctor import DoctorSettings
 from asr_ray.settings.evaluate import CompareSettings, EvaluateSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
+from asr_ray.settings.model import (
+    HubModel,
+    LoraSettings,
+    ModelSettings,
+    NewLocaleSettings,
+    SpecAugmentSettings,
+)
+from asr_ray.settings.optim import OptimSettings, RateSettings
 from asr_ray.settings.prepare import (
     CheckDataSettings,
     CheckSettings,
@@ -28,8 +36,6 @@ from asr_ray.settings.prepare import (
 )
 from asr_ray.settings.train import (
     CheckpointSettings,
-    ModelSettings,
-    OptimSettings,
     ResourceSettings,
     TrainSettings,
     ValidationSettings,
@@ -49,17 +55,22 @@ __all__ = [
     "DemoSettings",
     "DoctorSettings",
     "EvaluateSettings",
+    "HubModel",
     "LocaleTag",
+    "LoraSettings",
     "MixChange",
     "MixKey",
     "MixSettings",
     "ModelSettings",
+    "NewLocaleSettings",
     "OptimSettings",
     "PrepareSettings",
+    "RateSettings",
     "ReplaySettings",
     "ResourceSettings",
     "Share",
     "SourceSettings",
+    "SpecAugmentSettings",
     "SpeechSettings",
     "TrainSettings",
     "ValidationSettings",

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from asr_ray.config import Settings
 from asr_ray.settings.data import DataSettings
-from asr_ray.settings.fields import LocaleTag, Share
-
-
-class ModelSettings(Settings):
-    """The model to start from and how its loss is computed."""
-
-    base: str
-    """`.nemo` file, or `tiny` for the base shipped with this package."""
-    sha256: str | None = None
-    """Expected checksum of the base."""
-    fastemit_lambda: float = Field(0.0, ge=0.0)
-    auxiliary_ctc_weight: Share = 0.0
-    """Weight of a CTC head on the encoder that helps a model trained from nothing; never saved."""
-    att_context_sizes: list[tuple[int, int]] | None = None
-    """Contexts to draw from in training; null keeps all of the checkpoint's."""
-    spec_augment: bool = True
-    freeze: Literal["none", "encoder"] = "none"
-
-
-class OptimSettings(Settings):
-    """AdamW with a warm-up and one decay."""
-
-    peak_lr: PositiveFloat = 1e-4
-    """The learning rate at the end of the warm-up (never a Noam multiplier)."""
-    min_lr: float = Field(1e-6, ge=0.0)
-    warmup_steps: int = Field(100, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: float = Field(1e-3, ge=0.0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip_norm: PositiveFloat = 1.0
-    accumulate: PositiveInt = 1
-    """Steps of the plan whose gradients are added before one update."""
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.min_lr > self.peak_lr:
-            raise ValueError(f"min_lr {self.min_lr} is above peak_lr {self.peak_lr}; lower it")
-        return self
+from asr_ray.settings.fields import NEW_LOCALES, LocaleTag
+from asr_ray.settings.model import ModelSettings
+from asr_ray.settings.optim import OptimSettings
 
 
 class ValidationSettings(Settings):
@@ -68,6 +34,8 @@ class CheckpointSettings(Settings):
 
     every_steps: PositiveInt = 500
     keep: int = Field(2, ge=2)
+    average: PositiveInt = 1
+    """Mean of the weights of so many best checkpoints, taken if it validates better than the best of them."""
 
 
 class ResourceSettings(Settings):
@@ -124,11 +92,28 @@ class TrainSettings(Settings):
     checkpoint: CheckpointSettings = CheckpointSettings()
     resources: ResourceSettings = ResourceSettings()
 
+    @classmethod
+    def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Locales that the model gets are known to every key that names one."""
+        model = tree.get("model")
+        added = model.get(NEW_LOCALES) if isinstance(model, Mapping) else None
+        return {NEW_LOCALES: tuple(map(str, added)) if isinstance(added, Mapping) else ()}
+
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
         if self.optim.warmup_steps >= self.max_steps:
             raise ValueError(
                 f"optim.warmup_steps {self.optim.warmup_steps} must be below max_steps {self.max_steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _decay_fits(self) -> Self:
+        decay = self.optim.decay_steps(self.max_steps)
+        if self.optim.schedule == "wsd" and self.optim.warmup_steps + decay > self.max_steps:
+            raise ValueError(
+                f"optim.warmup_steps {self.optim.warmup_steps} and the {decay} steps of optim.decay_share "
+                f"are more than max_steps {self.max_steps}; lower one of them"
             )
         return self
 

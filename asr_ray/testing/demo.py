@@ -9,7 +9,7 @@ from pathlib import Path
 from asr_ray.config import load
 from asr_ray.data.shards import prepare
 from asr_ray.evaluate.run import Evaluation, run_evaluation
-from asr_ray.model.base import resolve_base
+from asr_ray.model.base import name_for_jobs, resolve_base
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import DemoSettings, EvaluateSettings, PrepareSettings, TrainSettings
 from asr_ray.testing.grammar import SPLITS, Split
@@ -76,13 +76,13 @@ def run_demo(
         watch: shows the progress of the training, see `run_training`.
     """
     say("2/4 shards and catalogs")
-    prepare_splits(settings, base=trained.model.base)
+    prepare_splits(settings, base=name_for_jobs(trained.model.base))
     say(f"3/4 training on {trained.resources.num_workers} workers")
     run_training(trained, watch=watch)
     say("4/4 base against tuned, on unseen sentences")
     [evaluation] = run_evaluation(
         EvaluateSettings(
-            models={"base": trained.model.base, "tuned": str(trained.run_dir / "best.nemo")},
+            models={"base": name_for_jobs(trained.model.base), "tuned": str(trained.run_dir / "best.nemo")},
             data={"test": settings.out / "data/test"},
             out=settings.out / "evaluation",
             run_dir=trained.run_dir,

@@ -23,15 +23,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asr_ray.data.plan import Plan
 from asr_ray.errors import TrainingError
-from asr_ray.evaluate.objective import GuardPolicy, Judgement, judge
 from asr_ray.metrics import MetricsFile
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
 from asr_ray.train.checkpoint import CheckpointStore, RunState
+from asr_ray.train.choice import best_steps
 from asr_ray.train.group import Worker
 from asr_ray.train.schedule import learning_rate
-from asr_ray.train.step import batch_losses, move_weights, objective_of, optimizer_of, trained_parameters
+from asr_ray.train.step import (
+    batch_losses,
+    move_weights,
+    objective_of,
+    optimizer_of,
+    restore_optimizer,
+    trained_parameters,
+)
 from asr_ray.train.validate import validate
 
 log = logging.getLogger(__name__)
@@ -93,7 +100,7 @@ class Loop:
         self.validation = validation
         self.objective = objective_of(model, settings=settings, device=worker.device)
         self.parameters = trained_parameters(self.objective)
-        self.optimizer = optimizer_of(self.parameters, optim=settings.optim)
+        self.optimizer = optimizer_of(self.objective, optim=settings.optim)
         self.store = CheckpointStore(settings.run_dir)
         self.ledger = ledgers.Ledger(settings.run_dir, rank=worker.rank)
         self.metrics = MetricsFile(settings.run_dir)
@@ -132,7 +139,7 @@ class Loop:
             if not stop and (last or step % settings.validation.every_steps == 0):
                 self._validate()
                 meter = Meter()
-            if stop or last or step % settings.checkpoint.every_steps == 0 or step == self.state.best_step:
+            if stop or last or step % settings.checkpoint.every_steps == 0 or step in self._best_steps():
                 self._commit()
                 meter = Meter()
             if stop:
@@ -238,7 +245,7 @@ class Loop:
         )
         entry = {"step": self.state.step, "locales": scores}
         self.state = replace(self.state, validations=(*self.state.validations, entry))
-        best = best_step(self.state.validations, settings=self.settings)
+        best = next(iter(self._best_steps()), None)
         self.state = replace(self.state, best_step=best)
         if self.worker.rank == 0:
             row = {"kind": "validation", **entry, "best_step": best, "took_s": time.monotonic() - started}
@@ -246,6 +253,10 @@ class Loop:
         self.worker.report(
             {"step": self.state.step} | {f"rate/{tag}": score["rate"] for tag, score in scores.items()}
         )
+
+    def _best_steps(self) -> list[int]:
+        """The validated steps whose checkpoints are kept for the end of the run, the best first."""
+        return best_steps(self.state.validations, settings=self.settings)
 
     def _commit(self) -> None:
         """Make the ledger, then the checkpoint durable; older checkpoints go."""
@@ -265,8 +276,7 @@ class Loop:
                     "optimizer.pt": lambda path: torch.save(self.optimizer.state_dict(), path),
                 },
             )
-            pinned = [] if self.state.best_step is None else [self.state.best_step]
-            self.store.prune(keep=self.settings.checkpoint.keep, pinned=pinned)
+            self.store.prune(keep=self.settings.checkpoint.keep, pinned=self._best_steps())
 
     def _restore(self) -> None:
         """Continue from the newest committed checkpoint, if there is one."""
@@ -277,7 +287,7 @@ class Loop:
             path, state = found
             check_same_plan(state, plan_digest=self.state.plan_digest, run_dir=self.settings.run_dir)
             load_weights(self.objective, path, device=self.worker.device)
-            self.optimizer.load_state_dict(_load(path / "optimizer.pt", device=self.worker.device))
+            restore_optimizer(self.optimizer, _load(path / "optimizer.pt", device=self.worker.device))
             # On another number of ranks the rest of the window is cut anew; no row is lost or repeated.
             position = Plan.resume(
                 state.position, old_world_size=state.world_size, new_world_size=self.worker.world_size
@@ -293,8 +303,18 @@ class Loop:
 
 
 def load_weights(objective: nn.Module, checkpoint: Path, *, device: torch.device) -> None:
-    """Load `model.pt` of a checkpoint folder."""
-    objective.load_state_dict(_load(checkpoint / "model.pt", device=device))
+    """Load `model.pt` of a checkpoint folder.
+
+    Raises:
+        TrainingError: the weights are of another model or have other adapters.
+    """
+    try:
+        objective.load_state_dict(_load(checkpoint / "model.pt", device=device))
+    except RuntimeError as error:
+        raise TrainingError(
+            f"{checkpoint} does not fit the configuration: {str(error).splitlines()[0]}",
+            fix="restore model.base, model.lora and model.auxiliary_ctc_weight, or choose a new run_dir",
+        ) from error
 
 
 def _load(path: Path, *, device: torch.device) -> Any:
@@ -318,24 +338,6 @@ def seed_everything(seed: int, *, position: Position, rank: int) -> None:
     torch_seed, python_seed = (int(word) for word in sequence.generate_state(2))
     torch.manual_seed(torch_seed)
     random.seed(python_seed)
-
-
-def best_step(validations: Sequence[Mapping[str, Any]], *, settings: TrainSettings) -> int | None:
-    """Return the step whose validation is best for the targets without breaking a guard.
-
-    The untuned base (step 0) sets the yardstick and is never chosen.
-    """
-    policy = GuardPolicy(
-        targets=tuple(settings.validation.targets),
-        guards=tuple(settings.validation.guards),
-        max_guard_loss=settings.validation.max_guard_loss,
-    )
-    base, *later = ({tag: s["rate"] for tag, s in entry["locales"].items()} for entry in validations)
-    steps = [entry["step"] for entry in validations[1:]]
-    judgements: list[tuple[Judgement, int]] = [
-        (judge(rates, base=base, policy=policy), step) for rates, step in zip(later, steps, strict=True)
-    ]
-    return min(judgements, key=lambda pair: pair[0].order)[1] if judgements else None
 
 
 def stop_file(run_dir: Path) -> Path:

@@ -24,11 +24,11 @@ from asr_ray.errors import AsrRayError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import TrainSettings
-from asr_ray.train.calibration.use import with_calibration
 from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
+from asr_ray.train.coverage import check_coverage, measure_coverage, write_coverage
 from asr_ray.train.loop import stop_file
-from asr_ray.train.setup import planned_data, with_absolute_paths
+from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
 from asr_ray.train.worker import TRAIN_DATASET, WorkerTask, train_worker
 
 _POLL_S = 0.5
@@ -66,15 +66,17 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
 
     Raises:
         EnvironmentFault: the cluster cannot hold the workers and still read data.
+        DataError: the tokenizer lacks too many characters of the texts.
         TrainingError: the run failed for good.
         Interrupted: stopped on request; the same call goes on.
     """
-    settings = with_calibration(with_absolute_paths(settings))
+    settings = resolved(with_absolute_paths(settings))
     check_capacity(settings.resources, nodes=_nodes())
     planned = planned_data(settings)
     try:
         if not _is_finished(settings):
             _prepare_run_dir(settings)
+            check_texts(settings, planned=planned)
             _fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
@@ -107,6 +109,17 @@ def _prepare_run_dir(settings: TrainSettings) -> None:
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     (settings.run_dir / "config.yaml").write_text(dump(settings), encoding="utf-8")
     stop_file(settings.run_dir).unlink(missing_ok=True)
+
+
+def check_texts(settings: TrainSettings, *, planned: PlannedData) -> None:
+    """Leave in `coverage.json` what the tokenizer makes of the texts.
+
+    Raises:
+        DataError: it lacks more than `model.max_unknown_share`.
+    """
+    coverage = measure_coverage(planned)
+    write_coverage(settings.run_dir / "coverage.json", coverage=coverage)
+    check_coverage(coverage, max_unknown_share=settings.model.max_unknown_share)
 
 
 def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:

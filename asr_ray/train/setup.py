@@ -5,10 +5,14 @@ from __future__ import annotations
 from asr_ray.data.planned import PlannedData
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import inspect_nemo
+from asr_ray.model.prompt import extended_table
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.settings import DataSettings, TrainSettings
 from asr_ray.settings.augment import AugmentSettings
+from asr_ray.settings.model import HubModel
 from asr_ray.train.calibration.use import with_calibration
+from asr_ray.train.parts import check_layers
+from asr_ray.train.schedule import accumulated_batches
 
 
 def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
@@ -21,11 +25,14 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
         update={
             "run_dir": settings.run_dir.resolve(),
             "data": _data_with_absolute_paths(settings.data),
-            "model": settings.model.model_copy(
-                update={"base": str(resolve_base(settings.model.base).resolve())}
-            ),
+            "model": settings.model.model_copy(update={"base": _base_for_workers(settings.model.base)}),
         }
     )
+
+
+def _base_for_workers(base: str | HubModel) -> str | HubModel:
+    """A path as seen from any folder; a file of the Hub stays one, which each node keeps in its own cache."""
+    return base if isinstance(base, HubModel) else str(resolve_base(base).resolve())
 
 
 def _data_with_absolute_paths(data: DataSettings) -> DataSettings:
@@ -54,14 +61,35 @@ def _augment_with_absolute_paths(augment: AugmentSettings) -> AugmentSettings:
     )
 
 
+def resolved(settings: TrainSettings) -> TrainSettings:
+    """Return the settings with numbers in place of what is to be computed: of the calibration, of the batch.
+
+    Raises:
+        ConfigError: as `with_calibration`.
+    """
+    settings = with_calibration(settings)
+    optim = settings.optim
+    if optim.global_batch_s is None:
+        return settings
+    accumulate = accumulated_batches(
+        optim.global_batch_s,
+        batch_s=settings.data.max_padded_s,
+        num_workers=settings.resources.num_workers,
+    )
+    numbers = {"accumulate": accumulate, "global_batch_s": None}
+    return settings.model_copy(update={"optim": optim.model_copy(update=numbers)})
+
+
 def planned_data(settings: TrainSettings) -> PlannedData:
     """Inspect the base model and return the data of the run.
 
     Raises:
         ConfigError, DataError: model, tokenizer, locales, mix, shards and calibration do not fit together.
     """
-    settings = with_calibration(settings)
+    settings = resolved(settings)
     base = resolve_base(settings.model.base)
     archive = inspect_nemo(base, expected_sha256=settings.model.sha256)
+    check_layers(settings.model, num_layers=archive.num_encoder_layers)
     tokenizer = NemoTokenizer.from_nemo(base)
-    return PlannedData.build(settings, tokenizer=tokenizer, prompts=archive.prompt_table)
+    prompts = extended_table(archive.prompt_table, settings.model.new_locales or {})
+    return PlannedData.build(settings, tokenizer=tokenizer, prompts=prompts)

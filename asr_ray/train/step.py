@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from asr_ray.errors import TrainingError
 from asr_ray.model.objective import TransducerObjective
+from asr_ray.model.prompt import add_locales
 from asr_ray.records import Batch
 from asr_ray.settings import OptimSettings, ResourceSettings, TrainSettings
+from asr_ray.train.parts import choose_trained, override_spec_augment, parameter_groups
 
 
 def set_up_torch(resources: ResourceSettings) -> None:
@@ -33,18 +36,16 @@ def objective_of(model: nn.Module, *, settings: TrainSettings, device: torch.dev
 
 
 def apply_model_settings(model: Any, *, settings: TrainSettings) -> None:
-    """Set the contexts, SpecAugment and frozen parts that a run asks for."""
+    """Set the contexts, SpecAugment, new locales, frozen parts and adapters that a run asks for."""
     # Otherwise every forward waits for all ranks, which validate different numbers of batches.
     model.encoder.sync_max_audio_length = False
     if settings.model.att_context_sizes is not None:
         contexts = [list(context) for context in settings.model.att_context_sizes]
         model.encoder.att_context_size_all = contexts
         model.encoder.att_context_probs = [1.0 / len(contexts)] * len(contexts)
-    if not settings.model.spec_augment:
-        # The attribute forward() reads; `spec_augment` would be silently ignored.
-        model.spec_augmentation = None
-    if settings.model.freeze == "encoder":
-        model.encoder.requires_grad_(False)
+    override_spec_augment(model, spec_augment=settings.model.spec_augment)
+    add_locales(model, settings.model.new_locales or {})
+    choose_trained(model, settings=settings.model, seed=settings.seed)
 
 
 def trained_parameters(objective: nn.Module) -> list[nn.Parameter]:
@@ -52,9 +53,27 @@ def trained_parameters(objective: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in objective.parameters() if weight.requires_grad]
 
 
-def optimizer_of(parameters: Sequence[nn.Parameter], *, optim: OptimSettings) -> torch.optim.Optimizer:
-    """Return the optimizer of a run; its learning rate is set at each step."""
-    return torch.optim.AdamW(parameters, betas=optim.betas, weight_decay=optim.weight_decay)
+def optimizer_of(objective: nn.Module, *, optim: OptimSettings) -> torch.optim.Optimizer:
+    """Return the optimizer of what is not frozen; its learning rates are set at each step."""
+    groups = parameter_groups(objective, rates=optim.rates)
+    return torch.optim.AdamW(groups, betas=optim.betas, weight_decay=optim.weight_decay)
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load the moments of a checkpoint; rates, betas and decay stay those of the configuration.
+
+    Raises:
+        TrainingError: other weights were trained then.
+    """
+    current = optimizer.state_dict()["param_groups"]
+    if [len(group["params"]) for group in current] != [
+        len(group["params"]) for group in saved["param_groups"]
+    ]:
+        raise TrainingError(
+            "the checkpoint has the optimizer state of other weights than those that this run trains",
+            fix="restore model.freeze, model.lora and model.auxiliary_ctc_weight, or choose a new run_dir",
+        )
+    optimizer.load_state_dict({**saved, "param_groups": current})
 
 
 def batch_losses(network: nn.Module, batch: Batch, *, device: torch.device, bf16: bool) -> Tensor:
@@ -83,7 +102,10 @@ def move_weights(
     rate: float,
     clip_norm: float,
 ) -> bool:
-    """Scale and clip the gradients, take one optimizer step at `rate`, drop the gradients.
+    """Scale and clip the gradients, take one optimizer step, drop the gradients.
+
+    Args:
+        rate: learning rate; each group of the optimizer takes its `lr_factor` of it.
 
     Returns:
         Whether the gradient was finite; the weights stay as they are when it was not.
@@ -94,7 +116,7 @@ def move_weights(
     finite = bool(torch.isfinite(norm))
     if finite:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return finite

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray.train
 import torch
@@ -14,15 +13,15 @@ import torch
 from asr_ray.data.feed import read_batches
 from asr_ray.data.heldout import read_heldout
 from asr_ray.model.base import resolve_base
-from asr_ray.model.nemo_file import load_model, quiet_nemo, save_model
+from asr_ray.model.nemo_file import load_model, quiet_nemo
 from asr_ray.records import Batch, Position
 from asr_ray.security import check_environment
 from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.measure import describe_device
 from asr_ray.train.calibration.use import warn_of_other_device
-from asr_ray.train.checkpoint import RunState
+from asr_ray.train.finish import export_model
 from asr_ray.train.group import Worker
-from asr_ray.train.loop import Loop, load_weights
+from asr_ray.train.loop import Loop
 from asr_ray.train.step import set_up_torch
 
 TRAIN_DATASET = "train"
@@ -60,7 +59,9 @@ def train_worker(task: WorkerTask) -> None:
     )
     warn_of_other_device(settings.data.cost, device_name=describe_device(worker.device).name)
     with quiet_nemo():
-        model = load_model(resolve_base(settings.model.base), device=worker.device)
+        model = load_model(
+            resolve_base(settings.model.base), device=worker.device, expected_sha256=settings.model.sha256
+        )
     validation = read_heldout(
         settings.data.validation,
         locales=[*settings.validation.targets, *settings.validation.guards],
@@ -74,18 +75,9 @@ def train_worker(task: WorkerTask) -> None:
         plan_digest=task.plan_digest,
         mixes=task.mixes,
     )
-    state = loop.run()
-    if worker.rank == 0 and state.step >= settings.max_steps:
-        export_best(loop, state=state, path=settings.run_dir / "best.nemo")
+    if loop.run().step >= settings.max_steps:
+        export_model(loop, path=settings.run_dir / "best.nemo")
     worker.barrier()
-
-
-def export_best(loop: Loop, *, state: RunState, path: Path) -> None:
-    """Write the weights of the best checkpoint as a plain `.nemo`."""
-    if state.best_step is not None and state.best_step != state.step:
-        load_weights(loop.objective, loop.store.path(state.best_step), device=loop.worker.device)
-    with quiet_nemo():
-        save_model(loop.objective.model, path)
 
 
 def _batches(position: Position) -> Iterator[Batch]:

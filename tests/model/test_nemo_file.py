@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import functools
 import io
+import pickle
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,18 +31,54 @@ CONFIG: Mapping[str, Any] = {
 Archive = Callable[..., Path]
 
 
+@functools.cache
+def saved_weights() -> bytes:
+    """Two tensors, one of them half precision, as torch writes them."""
+    import torch
+
+    stream = io.BytesIO()
+    layer = torch.nn.Linear(2, 2)
+    torch.save({**layer.state_dict(), "half": torch.ones(3).half(), "steps": torch.tensor(7)}, stream)
+    return stream.getvalue()
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+def trapped(marker: Path, *, protocol: int) -> bytes:
+    """Weights with a trap among them."""
+    import torch
+
+    stream = io.BytesIO()
+    torch.save({"weight": torch.ones(2), "trap": Trap(marker)}, stream, pickle_protocol=protocol)
+    return stream.getvalue()
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     """Write a `.nemo`-like tar: `config` merged over a good one, then `extra` raw members."""
 
-    def write(*extra: tarfile.TarInfo, config: Mapping[str, Any] = {}, without: str = "") -> Path:
+    def write(
+        *extra: tarfile.TarInfo,
+        config: Mapping[str, Any] = {},
+        without: str = "",
+        weights: bytes | None = None,
+        compression: str = "",
+    ) -> Path:
         files = {
             "model_config.yaml": yaml.safe_dump({**CONFIG, **config}).encode(),
-            "model_weights.ckpt": b"weights",
+            "model_weights.ckpt": weights or saved_weights(),
             "0_tokenizer.model": b"pieces",
         }
         path = tmp_path / "model.nemo"
-        with tarfile.open(path, "w") as tar:
+        with tarfile.open(path, f"w:{compression}") as tar:  # type: ignore[call-overload]
             for name, content in files.items():
                 if name != without:
                     info = tarfile.TarInfo(f"./{name}")
@@ -55,7 +94,7 @@ def archive(tmp_path: Path) -> Archive:
 def test_inspect_describes_the_archive(archive: Archive) -> None:
     found = inspect_nemo(archive())
     assert found.members == {"model_config.yaml": found.members["model_config.yaml"]} | {
-        "model_weights.ckpt": 7,
+        "model_weights.ckpt": len(saved_weights()),
         "0_tokenizer.model": 6,
     }
     assert found.target == MODEL_TARGET
@@ -107,6 +146,17 @@ def test_a_second_configuration_is_refused(archive: Archive) -> None:
         ({"encoder": {"_target_": "os.system"}}, DataError),
         ({"encoder": {"_target_": ["os.system"]}}, DataError),
         ({"encoder": {"_target_": "torch.hub.load"}}, DataError),
+        # Trusted packages hold functions too, which write files and open connections.
+        (
+            {"x": {"_target_": "nemo.collections.asr.parts.utils.manifest_utils.write_manifest"}},
+            DataError,
+        ),
+        ({"x": {"_target_": "nemo.utils.exp_manager.ExpManagerConfig"}}, DataError),
+        ({"x": {"_target_": "torch.nn.init.zeros_"}}, DataError),
+        ({"name": "os.system", "encoder": {"_target_": "${name}"}}, DataError),
+        ({"optim": {"name": "${oc.env:HOME}"}}, DataError),
+        ({"train_ds": [{"manifest": "x${ oc.decode:a}"}]}, DataError),
+        ({"tokenizer": {"model_path": "nemo:model_weights.ckpt"}}, DataError),
         ({"extra": [{"deep": {"target": "subprocess.run"}}]}, DataError),
         ({"tokenizer": {"model_path": "/etc/passwd"}}, DataError),
         ({"labels": []}, DataError),
@@ -118,6 +168,76 @@ def test_foreign_configurations_are_refused(
 ) -> None:
     with pytest.raises(error):
         inspect_nemo(archive(config=config))
+
+
+def test_references_inside_a_configuration_are_no_lookups(archive: Archive) -> None:
+    config = {"encoder": {**CONFIG["encoder"], "feat_in": "${preprocessor.features}"}}
+    assert inspect_nemo(archive(config=config)).config["encoder"]["feat_in"] == "${preprocessor.features}"
+
+
+@pytest.mark.parametrize("name", ["code.py", "tokenizer.pkl", "lib.so", "README"])
+def test_files_that_are_no_part_of_a_model_are_refused(archive: Archive, name: str) -> None:
+    with pytest.raises(DataError, match="no part of a model"):
+        inspect_nemo(archive(tarfile.TarInfo(name)))
+
+
+@pytest.mark.parametrize("compression", ["", "gz"])
+def test_a_header_that_claims_too_much_is_refused_before_anything_is_unpacked(
+    archive: Archive, compression: str
+) -> None:
+    info = tarfile.TarInfo("vocab.txt")
+    info.size = 100 * 1024**3
+    with pytest.raises(DataError, match="claims 107374182400 bytes"):
+        inspect_nemo(archive(info, compression=compression))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_weights_that_would_run_code_are_refused_and_run_none(
+    archive: Archive, tmp_path: Path, protocol: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With it torch would run the trap.
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    marker = tmp_path / "marker"
+    path = archive(weights=trapped(marker, protocol=protocol))
+    for read in (inspect_nemo, load_model):
+        with pytest.raises(DataError, match="would call"):
+            read(path)
+    assert not marker.exists()
+
+
+def test_the_trap_is_a_real_one(tmp_path: Path) -> None:
+    import torch
+
+    marker = tmp_path / "marker"
+    torch.load(io.BytesIO(trapped(marker, protocol=2)), weights_only=False)
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("weights", [b"weights", pickle.dumps({"weight": [1.0]})])
+def test_weights_of_another_kind_are_refused(archive: Archive, weights: bytes) -> None:
+    with pytest.raises(DataError, match="not weights as torch saves them"):
+        inspect_nemo(archive(weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ([("a/data.pkl", b".")] * 2, "twice"),
+        ([("a/other", b"x")], "no data.pkl"),
+        ([("a/data.pkl", b"\xff\xff")], "no pickle program"),
+        ([("a/data.pkl", pickle.dumps({"weight": 1.0})), ("a/code.pkl", b"cos\nsystem\n.")], "os.system"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_zips_that_are_no_weights_are_refused(
+    archive: Archive, members: list[tuple[str, bytes]], says: str
+) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        for name, content in members:
+            packed.writestr(name, content)
+    with pytest.raises(DataError, match=says):
+        inspect_nemo(archive(weights=stream.getvalue()))
 
 
 @pytest.mark.parametrize("member", ["model_config.yaml", "model_weights.ckpt", "0_tokenizer.model"])

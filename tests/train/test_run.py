@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 from pathlib import Path
@@ -14,13 +15,15 @@ import pytest
 from asr_ray.data.catalog import Catalog
 from asr_ray.data.feed import planned_dataset
 from asr_ray.data.planned import ResumePoint
+from asr_ray.errors import DataError
+from asr_ray.metrics import metrics_path, read
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.records import Position
 from asr_ray.settings import MixSettings, TrainSettings
 from asr_ray.testing.prepared import write_prepared
 from asr_ray.train import ledger
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.run import build_trainer, planned_seconds, run_training
+from asr_ray.train.run import build_trainer, check_texts, planned_seconds, run_training
 from asr_ray.train.setup import planned_data
 
 MAX_STEPS = 30
@@ -45,10 +48,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory, micro_nemo: Path) -> Trai
                 "window_utterances": 24,
                 "mix": {"alpha": 0.0},
             },
-            "model": {"base": str(micro_nemo)},
+            # The made-up words have letters that the tokenizer lacks.
+            "model": {"base": str(micro_nemo), "max_unknown_share": 0.2},
             "optim": {"warmup_steps": 2},
             "validation": {"targets": ["el-GR"], "guards": ["en-US"], "every_steps": 15},
-            "checkpoint": {"every_steps": 4},
+            "checkpoint": {"every_steps": 4, "average": 2},
             "resources": {"num_workers": 2, "cpus_per_worker": 0.5, "threads_per_worker": 1},
         }
     )
@@ -84,6 +88,11 @@ def test_a_killed_worker_costs_no_utterance(settings: TrainSettings) -> None:
     assert consumed(settings) == planned(settings)
     total_s = sum(row["seconds"] for row in ledger.read(settings.run_dir).to_pylist())
     assert sum(summary.consumed_s.values()) == pytest.approx(total_s)
+    assert set(json.loads((settings.run_dir / "coverage.json").read_text())) == {"el-GR", "en-US"}
+    record = json.loads((settings.run_dir / "best.json").read_text())
+    (average,) = [row for row in read(metrics_path(settings.run_dir)) if row["kind"] == "average"]
+    assert average["of_steps"][0] == summary.best_step
+    assert record["steps"] == (average["of_steps"] if average["taken"] else [summary.best_step])
     # Finished runs are handed out again, not run again.
     assert run_training(settings).best_sha256 == summary.best_sha256
 
@@ -106,6 +115,16 @@ def planned(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
         for number, step in enumerate(steps, start=1)
         for rank, rows in enumerate(step.batches)
     }
+
+
+def test_texts_that_the_tokenizer_cannot_write_end_a_run_before_it_starts(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    strict = settings.model.model_copy(update={"max_unknown_share": 0.0})
+    refused = settings.model_copy(update={"model": strict, "run_dir": tmp_path})
+    with pytest.raises(DataError, match="has no piece for"):
+        check_texts(refused, planned=planned_data(refused))
+    assert (tmp_path / "coverage.json").is_file()
 
 
 @pytest.mark.ray

@@ -22,7 +22,7 @@ def test_the_rate_decides_how_far_weights_move(rate: float, moved: bool) -> None
     before = layer.weight.detach().clone()
     parameters = trained_parameters(layer)
 
-    optimizer = optimizer_of(parameters, optim=OptimSettings())
+    optimizer = optimizer_of(layer, optim=OptimSettings())
     finite = move_weights(optimizer, parameters=parameters, scale=0.5, rate=rate, clip_norm=1.0)
 
     assert finite
@@ -35,7 +35,7 @@ def test_gradients_that_are_no_numbers_move_nothing() -> None:
     before = layer.weight.detach().clone()
     parameters = trained_parameters(layer)
 
-    optimizer = optimizer_of(parameters, optim=OptimSettings())
+    optimizer = optimizer_of(layer, optim=OptimSettings())
 
     assert not move_weights(optimizer, parameters=parameters, scale=1.0, rate=0.1, clip_norm=1.0)
     assert torch.equal(before, layer.weight)

@@ -69,7 +69,7 @@ class TorchBench:
         self.prompt_slot = prompt_slot
         self.objective = objective_of(model, settings=settings, device=device).train()
         self.parameters = trained_parameters(self.objective)
-        self.optimizer = optimizer_of(self.parameters, optim=settings.optim)
+        self.optimizer = optimizer_of(self.objective, optim=settings.optim)
         # DDP keeps a second copy of the gradients, which one device alone would not show.
         on_ranks = settings.resources.num_workers > 1 and device.type == "cuda"
         self.buckets = [torch.empty_like(weight) for weight in self.parameters] if on_ranks else []

@@ -61,12 +61,15 @@ class Subject(_Part):
 
     Attributes:
         architecture: kinds and sizes of the layers, see `NemoArchive.architecture`.
+        freeze: as in the settings.
+        lora_rank: of the adapters of the encoder; 0 is without.
         auxiliary_ctc: whether the CTC helper took part.
     """
 
     architecture: str
     precision: Literal["fp32", "bf16"]
-    freeze: Literal["none", "encoder"]
+    freeze: Literal["none", "encoder"] | int
+    lora_rank: int = 0
     auxiliary_ctc: bool
 
     @classmethod
@@ -76,6 +79,7 @@ class Subject(_Part):
             architecture=archive.architecture,
             precision=settings.precision,
             freeze=settings.model.freeze,
+            lora_rank=settings.model.lora.rank if settings.model.lora else 0,
             auxiliary_ctc=settings.model.auxiliary_ctc_weight > 0,
         )
 

@@ -95,7 +95,7 @@ def calibrate(settings: CalibrateSettings) -> Calibration:
         contexts = bench.objective.model.encoder.att_context_size_all
     calibration = Calibration(
         measured_on=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        model=settings.model.base,
+        model=str(settings.model.base),
         sha256=archive.sha256,
         subject=Subject.of(settings, archive=archive),
         att_context_sizes=[tuple(context) for context in contexts],

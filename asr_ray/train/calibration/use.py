@@ -44,7 +44,7 @@ def check_subject(calibration: Calibration, *, wanted: Subject, path: Path) -> N
         return
     wrong = [
         f"{name} {getattr(measured, name)}, this run has {getattr(wanted, name)}"
-        for name in ("precision", "freeze", "auxiliary_ctc")
+        for name in ("precision", "freeze", "lora_rank", "auxiliary_ctc")
         if getattr(measured, name) != getattr(wanted, name)
     ]
     if measured.architecture != wanted.architecture:

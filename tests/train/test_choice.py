@@ -1,4 +1,4 @@
-"""Which checkpoint of a run becomes its model."""
+"""Which checkpoints of a run are its best: one becomes the model, or the mean of several does."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asr_ray.config import load
 from asr_ray.settings import TrainSettings
-from asr_ray.train.loop import best_step
+from asr_ray.train.choice import best_steps
 
 SETS = ("run_dir=r", "data.train=t", "data.validation=v", "model.base=tiny", "validation.targets=[el-GR]")
 
@@ -49,14 +51,39 @@ BASE = (0.9, 0.10)
 def test_the_best_on_the_targets_that_keeps_the_guards(
     settings: TrainSettings, rates: list[tuple[float, float]], best: int | None
 ) -> None:
-    assert best_step(validated(*rates), settings=settings) == best
+    assert best_steps(validated(*rates), settings=settings) == ([] if best is None else [best])
 
 
 def test_a_later_worse_validation_never_changes_the_best(settings: TrainSettings) -> None:
     """Checkpoints other than the newest and the best are gone, so none of them may become the best."""
     run = validated(BASE, (0.6, 0.1), (0.4, 0.3), (0.5, 0.1), (0.3, 0.12), (0.35, 0.1))
-    bests = [best_step(run[:count], settings=settings) for count in range(2, len(run) + 1)]
+    bests = [best_steps(run[:count], settings=settings)[0] for count in range(2, len(run) + 1)]
 
     # Each is the one just validated, or the one before.
     for newest, (before, after) in zip(run[2:], itertools.pairwise(bests), strict=True):
         assert after in (before, newest["step"])
+
+
+PERCENT = st.integers(0, 100).map(lambda percent: percent / 100)
+RATES = st.lists(st.tuples(PERCENT, PERCENT), min_size=2, max_size=8)
+
+
+@given(rates=RATES, count=st.integers(1, 4))
+def test_a_checkpoint_that_fell_out_of_the_best_few_never_comes_back(
+    settings: TrainSettings, rates: list[tuple[float, float]], count: int
+) -> None:
+    few = settings.model_copy(
+        update={"checkpoint": settings.checkpoint.model_copy(update={"average": count})}
+    )
+    run = validated(BASE, *rates)
+    kept: set[int] = set()
+    for end in range(2, len(run) + 1):
+        newest = run[end - 1]["step"]
+        best = best_steps(run[:end], settings=few)
+        assert len(best) == min(count, end - 1)
+        assert set(best) <= kept | {newest}
+        kept = set(best)
+
+
+def test_before_any_validation_nothing_is_best(settings: TrainSettings) -> None:
+    assert best_steps([], settings=settings) == []
