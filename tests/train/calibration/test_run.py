@@ -28,6 +28,10 @@ LIMIT_BYTES = 20e9
 Settings = Callable[..., CalibrateSettings]
 
 
+FAR_APART = ("data.batch_s=24", "durations_s=[1, 8]", "repeats=3")
+"""For real clocks: the longer batch takes longer on the busiest machine."""
+
+
 @pytest.fixture(autouse=True)
 def gradual_underflow() -> Iterator[None]:
     """As other tests have it; a calibration flushes denormal numbers, for the rest of its process."""
@@ -145,8 +149,7 @@ def test_on_the_cpu_it_measures_writes_and_is_planned_with(
 ) -> None:
     tokenizer = NemoTokenizer.from_nemo(micro_nemo)
     write_prepared(tmp_path / "train", {("el-GR", "radio"): 24}, tokenizer=tokenizer)
-    # Far apart, so that the longer batch takes longer on the busiest machine.
-    wanted = settings("data.batch_s=24", "durations_s=[1, 8]", "repeats=3")
+    wanted = settings(*FAR_APART)
 
     calibration = calibrate(wanted)
 
@@ -203,7 +206,7 @@ def test_the_record_goes_where_it_will_be_looked_for(settings: Settings, tmp_pat
 def test_the_job_shows_what_it_found_and_what_to_do_next(
     micro_nemo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sets = [part for text in small(micro_nemo, tmp_path) for part in ("--set", text)]
+    sets = [part for text in (*small(micro_nemo, tmp_path), *FAR_APART) for part in ("--set", text)]
     monkeypatch.setattr(sys, "path", [str(JOBS), *sys.path])
     shown = []
     for flags in ([], ["--json"]):
