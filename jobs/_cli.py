@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 # Jobs also run from a checkout that is not installed.
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
 from _arguments import dry_run, parser_of
+from _job import Job, S
 
 from asr_ray import config
 from asr_ray.errors import AsrRayError, Interrupted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-S = TypeVar("S", bound=config.Settings)
-
-
-@dataclass(frozen=True, slots=True)
-class Job(Generic[S]):
-    """One call of a job.
-
-    Attributes:
-        settings: validated settings.
-        config: file they came from, to be named in what to do next.
-        sets: overrides, as given.
-        as_json: whether standard output shall hold one JSON object and nothing else.
-    """
-
-    settings: S
-    config: Path | None
-    sets: Sequence[str]
-    as_json: bool
-
-    def show(self, result: Mapping[str, Any], *, human: Callable[[Console], None]) -> None:
-        """Write the result as JSON, or let `human` draw it."""
-        if self.as_json:
-            sys.stdout.write(json.dumps(result, ensure_ascii=False, default=str) + "\n")
-            return
-        from rich.console import Console
-
-        human(Console(highlight=False))
+__all__ = ["Job", "run_job"]
 
 
 def run_job(

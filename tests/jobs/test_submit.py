@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import _door
 import _ray
 import pytest
 
@@ -146,21 +147,21 @@ def test_a_job_without_the_token_is_told_at_once(
     for name, value in changes.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(EnvironmentFault, match="refuses the token of this process") as caught:
-        _ray.check_door(cluster.address)
+        _door.check_door(cluster.address)
     assert fix in caught.value.fix
     assert WRONG_TOKEN not in str(caught.value)
 
 
 def test_the_address_of_a_dashboard_is_none_to_join() -> None:
     with pytest.raises(EnvironmentFault, match="not a cluster to join") as caught:
-        _ray.check_door("http://127.0.0.1:8265")
+        _door.check_door("http://127.0.0.1:8265")
     assert "RAY_API_SERVER_ADDRESS" in caught.value.fix
 
 
 def test_an_address_where_nobody_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(security, "knock", partial(knock, timeout_s=0.5))
     with pytest.raises(EnvironmentFault, match="no Ray cluster answers at"):
-        _ray.check_door(f"127.0.0.1:{free_port()}")
+        _door.check_door(f"127.0.0.1:{free_port()}")
 
 
 def test_an_unsafe_process_does_not_start_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +177,7 @@ def test_an_open_cluster_is_told_now_and_at_the_end(
     monkeypatch.setattr("atexit.register", lambda *call: at_the_end.append(call))
     for door in Door:
         monkeypatch.setattr(security, "knock", lambda address, door=door: door)
-        _ray.warn_if_open("10.0.0.7:6379")
+        _door.warn_if_open("10.0.0.7:6379")
     warning = capsys.readouterr().err
     assert warning == security.open_cluster_warning("10.0.0.7:6379") + "\n"
     assert [text for _, text in at_the_end] == [warning]
