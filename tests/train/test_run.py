@@ -164,9 +164,9 @@ def test_what_was_asked_for_follows_the_mixes_as_they_held(settings: TrainSettin
         consumed_s=consumed_s,
         mixes=data.mixes_by_name,
     )
-    # Only one source at a time, so what was asked for is what was read, to the nearest utterance.
-    utterance_s = float(catalog.durations_s.max())
-    assert planned_seconds(state, planned=data) == pytest.approx(consumed_s, abs=utterance_s)
+    # Only one source at a time, so what was asked for is what was read, within what windows promise.
+    half_s = float(catalog.durations_s.max()) / 2
+    assert planned_seconds(state, planned=data) == pytest.approx(consumed_s, rel=0, abs=half_s)
     assert min(consumed_s.values()) > 0
     unknown = planned_data(settings)
-    assert planned_seconds(state, planned=unknown) == pytest.approx(consumed_s, abs=utterance_s)
+    assert planned_seconds(state, planned=unknown) == pytest.approx(consumed_s, rel=0, abs=half_s)
