@@ -159,7 +159,7 @@ def test_the_address_of_a_dashboard_is_none_to_join() -> None:
 
 
 def test_an_address_where_nobody_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "knock", partial(knock, timeout_s=0.5))
+    monkeypatch.setattr(_door, "knock", partial(knock, timeout_s=0.5))
     with pytest.raises(EnvironmentFault, match="no Ray cluster answers at"):
         _door.check_door(f"127.0.0.1:{free_port()}")
 
@@ -176,7 +176,7 @@ def test_an_open_cluster_is_told_now_and_at_the_end(
     at_the_end: list[tuple[Callable[[str], None], str]] = []
     monkeypatch.setattr("atexit.register", lambda *call: at_the_end.append(call))
     for door in Door:
-        monkeypatch.setattr(security, "knock", lambda address, door=door: door)
+        monkeypatch.setattr(_door, "knock", lambda address, door=door: door)
         _door.warn_if_open("10.0.0.7:6379")
     warning = capsys.readouterr().err
     assert warning == security.open_cluster_warning("10.0.0.7:6379") + "\n"
