@@ -15,8 +15,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,136 +22,18 @@ from scipy import stats
 
 from asr_ray.errors import DataError
 from asr_ray.evaluate.objective import GuardPolicy, judge
-from asr_ray.evaluate.scoring.bootstrap import REPLICATIONS, Interval, interval95, two_sided_p
-from asr_ray.sweep.counts import Counts, resampled_objectives
+from asr_ray.evaluate.scoring.bootstrap import REPLICATIONS, interval95, two_sided_p
+from asr_ray.sweep.candidates import Candidate, Comparison, Decision, Fidelity, Scores
+from asr_ray.sweep.counts import resampled_objectives
 from asr_ray.sweep.mixes import by_locale, total_variation
-from asr_ray.sweep.records import Stage, TrialRecord
+from asr_ray.sweep.records import TrialRecord
 from asr_ray.sweep.wording import reason_of
 
 Floats = npt.NDArray[np.float64]
-Judged = Literal["test", "validation"]
-
 _EQUAL_AUDIO = 0.02
 _MIN_RANKED = 4
 POOR_FIDELITY = 0.6
 """Rank correlation below which ending trials at a rung ends the wrong ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """What all trials are compared with.
-
-    Attributes:
-        base: locale -> error rate of the untuned model on the validation set; `test_base` on the test set.
-        counts: name of a trial -> errors per utterance of its last validation; `test_counts` likewise.
-        base_counts, test_base_counts: of the untuned model; None where there are none, and no intervals.
-    """
-
-    base: Mapping[str, float]
-    counts: Mapping[str, Counts] = field(default_factory=dict)
-    base_counts: Counts | None = None
-    test_base: Mapping[str, float] = field(default_factory=dict)
-    test_counts: Mapping[str, Counts] = field(default_factory=dict)
-    test_base_counts: Counts | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """One set of values, with all its seeds.
-
-    Attributes:
-        runs: names of its trials.
-        mix: locale -> planned share of seconds.
-        rates: locale -> error rate, mean over the seeds; on the set of `judged`.
-        objective: mean over the seeds; `ci95` is its interval, None without counts.
-        excess, broken: of the guards, as in `evaluate.objective.Judgement`.
-        distance: total variation to the shares of the hours.
-        behind: objective minus that of the leader, `behind_ci95` its paired interval.
-        is_eligible: whether it may win, guards aside.
-        is_tied: cannot be told from the leader, which is tied with itself.
-    """
-
-    name: str
-    stage: Stage
-    runs: tuple[str, ...]
-    values: Mapping[str, Any]
-    mix: Mapping[str, float]
-    rates: Mapping[str, float]
-    judged: Judged
-    objective: float
-    excess: float
-    broken: tuple[str, ...]
-    distance: float
-    audio_s: float
-    is_eligible: bool
-    ci95: Interval | None = None
-    behind: float | None = None
-    behind_ci95: Interval | None = None
-    is_tied: bool = False
-
-    @property
-    def is_feasible(self) -> bool:
-        """Whether all guards hold."""
-        return not self.broken
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """The winner against a baseline: difference of objectives, negative is better."""
-
-    baseline: str
-    delta: float
-    ci95: Interval | None
-    p_value: float | None
-
-    @property
-    def verdict(self) -> str:
-        """What the interval says of the winner."""
-        if self.ci95 is None or self.ci95[0] <= 0 <= self.ci95[1]:
-            return "no difference"
-        return "better" if self.ci95[1] < 0 else "worse"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
-    """How well a rung ranks trials as their ends do: Spearman's correlation of the objectives."""
-
-    step: int
-    trials: int
-    spearman: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What came of a sweep.
-
-    Attributes:
-        winner: name of a candidate.
-        reason: in words.
-        candidates: ranked: feasible ones first, by objective.
-        seed_sd: standard deviation of the objective between seeds; None where nothing was repeated.
-        settings: the winner's configuration, for `jobs/train.py --from-decision`; `command` is that command.
-    """
-
-    winner: str
-    reason: str
-    candidates: tuple[Candidate, ...]
-    comparisons: tuple[Comparison, ...]
-    fidelity: tuple[Fidelity, ...]
-    judged: Judged
-    seed_sd: float | None
-    warnings: tuple[str, ...] = ()
-    command: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def winning(self) -> Candidate:
-        """The candidate that won."""
-        return next(each for each in self.candidates if each.name == self.winner)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of `decision.json`."""
-        return {"version": 1, **dataclasses.asdict(self)}
 
 
 def decide(
@@ -403,9 +283,8 @@ def _warnings(
     found = []
     audio = [each.audio_s for each in ranked if each.is_eligible]
     if min(audio) > 0 and max(audio) / min(audio) > 1 + _EQUAL_AUDIO:
-        found.append(
-            f"the trials were not trained on equal seconds of audio ({min(audio):,.0f} to {max(audio):,.0f} s)"
-        )
+        ends = f"{min(audio):,.0f} to {max(audio):,.0f} s"
+        found.append(f"the trials were not trained on equal seconds of audio ({ends})")
     open_ones = [record.name for record in records if record.status in ("planned", "running")]
     if open_ones:
         found.append(f"{len(open_ones)} trials have not ended, among them {open_ones[0]}: this may change")

@@ -1,4 +1,4 @@
-"""The proxy design: 2k+1 runs on the simplex of k groups, a fit per locale, the mix that it predicts to be best.
+"""The proxy design: 2k+1 runs on the simplex of k groups, a fit per locale, the best mix by it.
 
     centre          all groups have the same
     more-GROUP      half-way from the centre to the corner of a group
@@ -127,8 +127,8 @@ class _Context:
     def objective(self, candidates: Floats) -> tuple[Floats, Floats]:
         predicted = [self._predict(locale, candidates) for locale in self.policy.targets]
         floors = [math.log(max(self.base[locale], RATE_FLOOR)) for locale in self.policy.targets]
-        mean = sum((mean - floor for (mean, _), floor in zip(predicted, floors, strict=True)), start=0.0)
-        variance = sum((sd**2 for _, sd in predicted), start=np.zeros(len(candidates)))
+        mean = np.sum([mean - floor for (mean, _), floor in zip(predicted, floors, strict=True)], axis=0)
+        variance = np.sum([sd**2 for _, sd in predicted], axis=0)
         return mean / len(floors), np.sqrt(variance) / len(floors)
 
     def guard_probability(self, candidates: Floats) -> Floats:

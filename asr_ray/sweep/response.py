@@ -1,6 +1,6 @@
 """How the error rate of a locale answers to the mix: a small Bayesian regression per locale.
 
-    log e = a + b z + c z^2 + sum over other groups (d_g x_g) + sum over other keys (f_j u_j + g_j u_j^2) + noise
+    log e = a + b z + c z^2 + sum over other groups (d_g x_g) + sum over keys (f_j u_j + g_j u_j^2) + noise
 
 z is the log of the locale's own seconds in the weights against their mean over the runs, x_g the log share
 of another group, likewise centred, and u_j where another searched key (a learning rate) lies in its range.
@@ -8,9 +8,9 @@ of another group, likewise centred, and u_j where another searched key (a learni
 * b is a power law: error falls as (seconds read)^b, as in the scaling laws of speech (OWLS, arXiv 2502.10373)
   and of data mixtures (arXiv 2403.16952). c lets it level off. d is small by its prior: that the loss of a
   language family depends on its own share alone is found for text (arXiv 2410.12883); here it is measured.
-* Priors are Gaussian, so that the posterior is exact for a given noise; the size of the noise is not known and is
-  averaged over, by its marginal likelihood (Bishop, Pattern Recognition and Machine Learning, 3.3 and 3.5). A
-  dozen runs hold such a fit; maximum likelihood would need as many parameters as there are runs.
+* Priors are Gaussian, so that the posterior is exact for a given noise; the size of the noise is not known
+  and is averaged over, by its marginal likelihood (Bishop, Pattern Recognition and Machine Learning, 3.3 and
+  3.5). A dozen runs hold such a fit; maximum likelihood would have as many parameters as there are runs.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Floats = npt.NDArray[np.float64]
 
 _SHARE_FLOOR = 1e-3
 
-# Standard deviations of the priors, in log error per log share: exponents of published laws of speech lie between
-# 0.05 and 0.5, transfer between languages is an order below.
+# Standard deviations of the priors, in log error per log share: exponents of published laws of speech lie
+# between 0.05 and 0.5, transfer between languages is an order below.
 _OWN_MEAN, _OWN_SD = -0.25, 0.3
 _CURVE_SD = 0.12
 _OTHER_SD = 0.08
@@ -111,7 +111,7 @@ class LocaleFit:
     def predict(
         self, *, seconds: Floats, shares: Mapping[str, Floats], keys: Mapping[str, float] | None = None
     ) -> Prediction:
-        """Predict for [N] seconds of the locale and shares of the groups; keys are half-way where not given."""
+        """Predict for [N] seconds of the locale and shares of the groups; keys not given are half-way."""
         rows = self.features(
             seconds=seconds, shares=shares, keys={**dict.fromkeys(self.keys, 0.5), **(keys or {})}
         )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asr_ray.evaluate.objective import GuardPolicy
 from asr_ray.report.numbers import counted, listed, percent
-
-if TYPE_CHECKING:
-    from asr_ray.sweep.decision import Candidate, Comparison
+from asr_ray.sweep.candidates import Candidate, Comparison
 
 _MOST_NAMED = 4
 
@@ -53,7 +51,7 @@ def shown(value: Any) -> str:
 
 
 def short_key(key: str) -> str:
-    """Return a dotted key without the sections that tell nothing: `data.mix.replay.share` -> `replay.share`."""
+    """Return a dotted key without the sections that tell nothing: "optim.peak_lr" -> "peak_lr"."""
     for prefix in ("data.mix.", "optim.", "data.", "model."):
         if key.startswith(prefix):
             return key.removeprefix(prefix)
@@ -83,8 +81,9 @@ def _why(winner: Candidate, leader: Candidate, tied: Sequence[Candidate]) -> str
 
 def _least_evil(winner: Candidate) -> str:
     return (
-        f"No trial keeps all guards within their limit. {winner.name} breaks it least: {listed(list(winner.broken))}, "
-        f"{100 * winner.excess:.1f} points beyond. Give the guards more replay, or train less, before using it."
+        f"No trial keeps all guards within their limit. {winner.name} breaks it least: "
+        f"{listed(list(winner.broken))}, {100 * winner.excess:.1f} points beyond. Give the guards more "
+        "replay, or train less, before using it."
     )
 
 
