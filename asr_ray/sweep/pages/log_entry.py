@@ -7,8 +7,8 @@ from asr_ray.report.numbers import counted, percent
 from asr_ray.sweep.advice import MORE_HOURS, Gain
 from asr_ray.sweep.candidates import Candidate
 from asr_ray.sweep.conclude import Conclusion
-from asr_ray.sweep.pages.report import headline
-from asr_ray.sweep.wording import short_key, shown
+from asr_ray.sweep.pages.report import headline, value_of
+from asr_ray.sweep.wording import short_key, shown, signed
 
 _MOST_ROWS = 12
 
@@ -46,10 +46,10 @@ def _ranking(conclusion: Conclusion) -> str:
     rows = [
         [
             plain(each.name),
-            *(plain(shown(each.values.get(key, conclusion.sweep.configured.get(key)))) for key in keys),
+            *(plain(shown(value_of(conclusion, each.values, key))) for key in keys),
             *(percent(each.rates[tag]) for tag in locales),
-            f"{each.objective:+.4f}",
-            f"{each.ci95[0]:+.4f} to {each.ci95[1]:+.4f}" if each.ci95 else "",
+            signed(each.objective),
+            f"{signed(each.ci95[0])} to {signed(each.ci95[1])}" if each.ci95 else "",
             _verdict(each, winner=conclusion.decision.winner),
         ]
         for each in shown_ones

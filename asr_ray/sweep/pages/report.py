@@ -54,7 +54,7 @@ def render_sweep(conclusion: Conclusion) -> str:
         subline=subline(conclusion),
         tiles=_tiles(conclusion),
         keys=[short_key(each.key) for each in conclusion.sweep.space],
-        values_of=lambda each: [shown(_value(conclusion, each.values, key)) for key in _keys(conclusion)],
+        values_of=lambda each: [shown(value_of(conclusion, each.values, key)) for key in _keys(conclusion)],
         locales=named,
         stages=_STAGES,
         kind_of=lambda each: _kind(conclusion, each),
@@ -157,7 +157,7 @@ def _parallel(conclusion: Conclusion) -> str:
         names.append((dimension.key, ""))
     trials = []
     for each in conclusion.decision.candidates:
-        values = [_value(conclusion, each.values, *name) for name in names]
+        values = [value_of(conclusion, each.values, *name) for name in names]
         # A baseline whose mix is written as ratios has no share by group.
         if not any(isinstance(value, Mapping) for value in values):
             trials.append((each.name, _kind(conclusion, each), values, each.objective))
@@ -252,7 +252,8 @@ def _keys(conclusion: Conclusion) -> list[str]:
     return [each.key for each in conclusion.sweep.space]
 
 
-def _value(conclusion: Conclusion, values: Mapping[str, Any], key: str, group: str = "") -> Any:
+def value_of(conclusion: Conclusion, values: Mapping[str, Any], key: str, group: str = "") -> Any:
+    """Return what a trial has at a key, as shares of groups where groups are searched."""
     value = values.get(key, conclusion.sweep.configured.get(key))
     simplex = conclusion.sweep.simplex
     if simplex is not None and isinstance(value, Mapping) and value.keys() != simplex.groups.keys():
