@@ -86,7 +86,6 @@ ABOUT_SWEEPS = (
     "proxy",
     "advice",
     "conclude",
-    "cost",
 )
 
 DECIDING = (
