@@ -11,7 +11,15 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from asr_ray.config import Settings, load
-from asr_ray.settings import DemoSettings, EvaluateSettings, PrepareSettings, TrainSettings
+from asr_ray.settings import (
+    DemoSettings,
+    EvaluateSettings,
+    PrepareSettings,
+    SweepFileSettings,
+    SweepSettings,
+    TrainSettings,
+)
+from asr_ray.sweep.space import load_sweep
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 REFERENCE = CONFIGS / "train.yaml"
@@ -20,6 +28,7 @@ SCHEMAS: dict[str, type[Settings]] = {
     "runs": TrainSettings,
     "corpora": PrepareSettings,
     "evaluation": EvaluateSettings,
+    "sweeps": SweepFileSettings,
 }
 
 Leaves = dict[tuple[str, ...], Any]
@@ -69,7 +78,10 @@ def inherited(path: Path) -> Leaves:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_it_loads(path: Path) -> None:
-    load(path, schema=schema_of(path))
+    if schema_of(path) is SweepFileSettings:
+        load_sweep(path)
+    else:
+        load(path, schema=schema_of(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -89,6 +101,13 @@ def test_the_reference_states_the_real_defaults() -> None:
         if default is not PydanticUndefined and _plain(stated[key]) != _plain(default)
     }
     assert not wrong
+
+
+def test_the_sweep_of_the_demo_holds_every_key_of_its_section() -> None:
+    stated = read(CONFIGS / "sweeps" / "demo.yaml")["sweep"]
+    assert set(stated) == set(SweepSettings.model_fields)
+    for name in ("pbt", "finalists"):
+        assert stated[name] == getattr(SweepSettings(out=Path("x")), name).model_dump(mode="json")
 
 
 def _plain(value: Any) -> Any:
