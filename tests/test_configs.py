@@ -19,6 +19,7 @@ from asr_ray.settings import (
     SweepSettings,
     TrainSettings,
 )
+from asr_ray.sweep.ranges import is_range
 from asr_ray.sweep.space import load_sweep
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -49,7 +50,7 @@ def schema_of(path: Path) -> type[Settings]:
 def leaves(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Leaves:
     found: Leaves = {}
     for key, value in tree.items():
-        nested = isinstance(value, Mapping)
+        nested = isinstance(value, Mapping) and not is_range(value)
         found |= leaves(value, (*prefix, key)) if nested else {(*prefix, key): value}
     return found
 
@@ -73,7 +74,11 @@ def inherited(path: Path) -> Leaves:
     """Keys of a file and of all its bases, as `load` merges them."""
     tree = read(path)
     base = tree.pop("base", None)
-    return (inherited(path.parent / base) if base else {}) | leaves(tree)
+    own = leaves(tree)
+    # A section that takes the place of a value.
+    replaced = {key[:length] for key in own for length in range(1, len(key))}
+    kept = inherited(path.parent / base) if base else {}
+    return {key: value for key, value in kept.items() if key not in replaced} | own
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
