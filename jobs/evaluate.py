@@ -39,7 +39,7 @@ def act(job: Job[EvaluateSettings]) -> None:
     from asr_ray.evaluate.run import METRICS, regression_of, run_evaluation
 
     start_ray()
-    with progress_bars("check", "write", "decode", in_logs=True) as progress:
+    with progress_bars("check", "write", "decode") as progress:
         evaluations = run_evaluation(job.settings, progress=progress)
     document = json.loads((job.settings.out / METRICS).read_text(encoding="utf-8"))
     job.show(document, human=lambda console: draw(console, evaluations))
