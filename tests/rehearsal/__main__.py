@@ -3,9 +3,9 @@
     python -m tests.rehearsal                       # some ten minutes on two quiet cores
     python -m tests.rehearsal --keep runs/rehearsal # keeps data, run, and the log of each job
 
-A head without training resources and two workers, each `ray start` in processes and folders of its own, locked
-by a token. Everything is done by `ray job submit`: prepare, train on both workers, sweep, evaluate. Prints a
-line for each thing that was seen to hold; exit code 5 at the first that does not.
+A head without training resources and two workers, each `ray start` in processes and folders of its own,
+locked by a token. Everything is done by `ray job submit`: prepare, train on both workers, sweep, evaluate.
+Prints a line for each thing that was seen to hold; exit code 5 at the first that does not.
 """
 
 from __future__ import annotations

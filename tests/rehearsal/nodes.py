@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTED = "Ray runtime started"
-START_TIMEOUT_S = 120.0
+ATTEMPTS = 4
+"""Of starting a node: Ray gives itself half a minute for it, which a busy machine may exceed."""
 STOP_TIMEOUT_S = 30.0
 OBJECT_STORE_BYTES = 150 * 2**20
 
@@ -36,12 +37,13 @@ class Node:
     process: subprocess.Popen[bytes]
 
     def family(self) -> list[psutil.Process]:
-        """The living processes of this node."""
-        try:
-            parent = psutil.Process(self.process.pid)
-            return [parent, *parent.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        """The living processes of its session, in which they stay when their parent dies, and those below."""
+        found = [process for process in psutil.process_iter() if _session_of(process) == self.process.pid]
+        for process in list(found):
+            with suppress(psutil.NoSuchProcess):
+                # What jobs start has sessions of its own.
+                found += [child for child in process.children(recursive=True) if child not in found]
+        return found
 
     def runs(self, name: str) -> bool:
         """Whether one of its processes has `name` in its command line; Ray writes there what it runs."""
@@ -62,12 +64,17 @@ class Node:
         """Ask the node to end, and see that it did."""
         family = self.family()
         self.process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            pass
-        _kill(family)
+        _kill([*family, *self.family()])
         self.process.wait(STOP_TIMEOUT_S)
+
+
+def _session_of(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def _kill(processes: list[psutil.Process]) -> None:
@@ -134,21 +141,24 @@ class Cluster:
             f"--temp-dir={self.folder / name}",
             *arguments,
         ]
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                command,
-                env=self.environment,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        node = self.nodes[name] = Node(name, process)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while STARTED not in log.read_text(encoding="utf-8", errors="replace"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"node {name} did not start:\n{log.read_text(encoding='utf-8')}")
-            time.sleep(0.2)
-        return node
+        for _ in range(ATTEMPTS):
+            with log.open("wb") as stream:
+                process = subprocess.Popen(
+                    command,
+                    env=self.environment,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            node = self.nodes[name] = Node(name, process)
+            while STARTED not in log.read_text(encoding="utf-8", errors="replace"):
+                if process.poll() is not None:
+                    node.stop()
+                    break
+                time.sleep(0.2)
+            else:
+                return node
+        raise RuntimeError(f"node {name} did not start:\n{log.read_text(encoding='utf-8')}")
 
     def stop(self) -> None:
         """Stop all nodes, the head last."""

@@ -30,7 +30,7 @@ HELD_OUT = 12
 STEPS, COMMIT_EVERY = 120, 20
 WAITING_S = 10.0
 """How long the run stays without the node that it lost."""
-PREPARE_S, START_S, TRAIN_S, SWEEP_S = 180.0, 240.0, 420.0, 600.0
+PREPARE_S, START_S, TRAIN_S, SWEEP_S = 600.0, 900.0, 1200.0, 1800.0
 """Limits of waiting, far above what is usual."""
 RANK = "RayTrainWorker"
 """Ray's own name of the process of a rank."""
@@ -46,16 +46,16 @@ def refuse_strangers(cluster: Cluster, shared: Path, tell: Tell) -> None:
     """Another token than the cluster's, at the dashboard and at the head."""
     wrong = {"RAY_AUTH_TOKEN": "0" * 64}
     job = submit(cluster, "stranger", "true", environment=wrong)
-    expect(job.wait(timeout_s=60) == 1, what=f"a wrong token was taken:\n{job.end}")
+    expect(job.wait(timeout_s=PREPARE_S) == 1, what=f"a wrong token was taken:\n{job.end}")
     expect("Invalid authentication token" in job.text, what=f"the refusal is not clear:\n{job.end}")
     tell("wrong token, `ray job submit`: exit code 1, Invalid authentication token")
     done = subprocess.run(
-        ["python", "jobs/prepare.py", "--set", f"out={shared / 'none'}", "--set", "corpora=[{path: x, source: x}]"],
+        ["python", "jobs/prepare.py", *sets_of(f"out={shared / 'none'}", "corpora=[{path: x, source: x}]")],
         cwd=ROOT,
         env={**cluster.environment, **wrong, "RAY_ADDRESS": cluster.address},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PREPARE_S,
         check=False,
     )
     expect(done.returncode == 4, what=f"exit code {done.returncode}:\n{done.stderr}")
@@ -101,8 +101,8 @@ def prepare(cluster: Cluster, shared: Path, tell: Tell) -> None:
         job = submit(
             cluster,
             f"prepare-{split}",
-            *("python", "jobs/prepare.py", "--set", f"out={out}"),
-            *("--set", f"corpora=[{{path: {shared}/speech/*/{split}.jsonl, source: espeak}}]"),
+            *("python", "jobs/prepare.py"),
+            *sets_of(f"out={out}", f"corpora=[{{path: {shared}/speech/*/{split}.jsonl, source: espeak}}]"),
         )
         expect(job.wait(timeout_s=PREPARE_S) == 0, what=job.end)
         expect(summary_of(out)["exit_code"] == 0, what="summary.json names another exit code")
@@ -129,7 +129,8 @@ def train(cluster: Cluster, shared: Path, tell: Tell) -> None:
     until_step(job, settings, committed + COMMIT_EVERY)
     ranks = [node.name for node in cluster.nodes.values() if node.runs(RANK)]
     expect(ranks == ["worker-1", "worker-3"], what=f"ranks run on {ranks}")
-    tell(f"goes on, on {' and '.join(ranks)}: a new checkpoint {time.monotonic() - lost_at:.0f} s after the kill")
+    after_s = time.monotonic() - lost_at
+    tell(f"goes on, on {' and '.join(ranks)}: a new checkpoint {after_s:.0f} s after the kill")
     stop_and_submit_again(cluster, shared, job, tell)
     check_books(settings, tell)
 
@@ -141,8 +142,8 @@ def stop_and_submit_again(cluster: Cluster, shared: Path, job: Submitted, tell: 
     expect(job.wait(timeout_s=START_S) != 0, what=f"a stopped job ended as if it were finished:\n{job.end}")
     code = summary_of(settings.run_dir)["exit_code"]
     expect(code == INTERRUPTED, what=f"summary.json of the stopped run says {code}:\n{job.end}")
-    stopped_at = newest_step(settings)
-    tell(f"stopped in {time.monotonic() - begin:.0f} s, committed at step {stopped_at}, exit code 6 in summary.json")
+    stopped_at, took_s = newest_step(settings), time.monotonic() - begin
+    tell(f"stopped in {took_s:.0f} s, committed at step {stopped_at}, exit code 6 in summary.json")
     again = submit_training(cluster, shared)
     expect(again.wait(timeout_s=TRAIN_S) == 0, what=again.end)
     summary = summary_of(settings.run_dir)
@@ -190,9 +191,9 @@ def evaluate(cluster: Cluster, shared: Path, tell: Tell) -> None:
     job = submit(
         cluster,
         "evaluate",
-        *("python", "jobs/evaluate.py", "--set", f"models={{base: tiny, tuned: {shared}/run/best.nemo}}"),
-        *("--set", f"data={shared}/data/test", "--set", f"out={out}", "--set", "guards=[en-US]"),
-        *("--set", "num_actors=2", "--set", "piece_s=20"),
+        *("python", "jobs/evaluate.py"),
+        *sets_of(f"models={{base: tiny, tuned: {shared}/run/best.nemo}}", f"data={shared}/data/test"),
+        *sets_of(f"out={out}", "guards=[en-US]", "num_actors=2", "piece_s=20"),
     )
     expect(job.wait(timeout_s=START_S) == 0, what=job.end)
     expect(summary_of(out)["exit_code"] == 0, what="summary.json names another exit code")
@@ -232,8 +233,13 @@ def training(shared: Path) -> TrainSettings:
 
 def submit_training(cluster: Cluster, shared: Path) -> Submitted:
     """The same command each time."""
-    sets = [part for each in training_sets(shared) for part in ("--set", each)]
-    return submit(cluster, "train", "python", "jobs/train.py", "--config", "configs/runs/demo.yaml", *sets)
+    config = ("--config", "configs/runs/demo.yaml", *sets_of(*training_sets(shared)))
+    return submit(cluster, "train", "python", "jobs/train.py", *config)
+
+
+def sets_of(*assignments: str) -> list[str]:
+    """Arguments of a job that set these keys."""
+    return [part for each in assignments for part in ("--set", each)]
 
 
 def until_step(job: Submitted, settings: TrainSettings, step: int) -> None:

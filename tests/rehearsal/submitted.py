@@ -90,5 +90,5 @@ def stop(cluster: Cluster, job: Submitted) -> None:
         env=cluster.environment,
         capture_output=True,
         check=True,
-        timeout=180,
+        timeout=300,
     )
