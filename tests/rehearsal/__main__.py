@@ -44,14 +44,9 @@ def main() -> int:
     chosen = options.only.split(",") if options.only else list(STAGES)
     begin = time.monotonic()
     try:
-        with running_cluster(token=secrets.token_hex(32), workers=WORKERS) as cluster:
+        with running_cluster(token=secrets.token_hex(32), workers=WORKERS, logs=shared) as cluster:
             say(f"three nodes at {cluster.address}, dashboard {cluster.dashboard_port}", since=begin)
-            try:
-                ends_well = rehearse(cluster, shared.resolve(), stages=chosen, begin=begin)
-            finally:
-                if options.keep:
-                    for log in cluster.folder.glob("*.log"):
-                        shutil.copy(log, shared)
+            ends_well = rehearse(cluster, shared.resolve(), stages=chosen, begin=begin)
     finally:
         if not options.keep:
             shutil.rmtree(shared, ignore_errors=True)

@@ -7,6 +7,7 @@ machine does, and another may join later. Ends the processes that it started, an
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -92,11 +93,12 @@ class Cluster:
         environment: of whoever submits, with the right token.
     """
 
-    def __init__(self, folder: Path, *, token: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, token: str, logs: Path) -> None:
+        self.folder, self.logs = folder, logs
         self.nodes: dict[str, Node] = {}
         self.host = subprocess.check_output(["hostname", "-I"], text=True).split()[0]
-        self.port, self.dashboard_port = free_port(), free_port()
+        self.dashboard_port = free_port()
+        self.address = ""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self.environment = {
             **inherited,
@@ -112,19 +114,20 @@ class Cluster:
             "OMP_NUM_THREADS": "1",
         }
 
-    @property
-    def address(self) -> str:
-        """Where drivers and nodes join."""
-        return f"{self.host}:{self.port}"
-
     def start_head(self) -> Node:
         """Start the node of the drivers and of the dashboard: one CPU, for reading, and no training."""
-        return self._start(
+        node = self._start(
             "head",
-            *("--head", f"--port={self.port}", f"--node-ip-address={self.host}"),
+            *("--head", "--port=0", f"--node-ip-address={self.host}"),
             *("--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard_port}"),
             *(f"--ray-client-server-port={free_port()}", "--num-cpus=1", "--labels=pool=head"),
         )
+        # Only Ray knows the port that the system gave it.
+        found = re.search(r"--address='([^']+)'", self._log("head").read_text(encoding="utf-8"))
+        if found is None:
+            raise RuntimeError(f"the head names no address in {self._log('head')}")
+        self.address = found[1]
+        return node
 
     def start_worker(self, name: str, *, cpus: int) -> Node:
         """Start a node of the pool `worker`."""
@@ -132,7 +135,7 @@ class Cluster:
 
     def _start(self, name: str, *arguments: str) -> Node:
         # A folder for each: in a shared one, nodes unpack a submitted job over each other.
-        log = self.folder / f"{name}.log"
+        log = self._log(name)
         command = [
             *("ray", "start", "--block", "--disable-usage-stats", "--num-gpus=0"),
             *("--min-worker-port=0", "--max-worker-port=0"),
@@ -160,6 +163,9 @@ class Cluster:
                 return node
         raise RuntimeError(f"node {name} did not start:\n{log.read_text(encoding='utf-8')}")
 
+    def _log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
     def stop(self) -> None:
         """Stop all nodes, the head last."""
         for node in reversed(self.nodes.values()):
@@ -174,11 +180,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_cluster(*, token: str, workers: Mapping[str, int]) -> Iterator[Cluster]:
-    """Start a head and workers (name -> CPUs), one after the other, and stop them at the end."""
+def running_cluster(*, token: str, workers: Mapping[str, int], logs: Path) -> Iterator[Cluster]:
+    """Start a head and workers (name -> CPUs), one after the other, and stop them at the end.
+
+    Args:
+        logs: folder for the output of each node and job.
+    """
     # Paths of sockets are short or not at all.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    cluster = Cluster(folder, token=token)
+    cluster = Cluster(folder, token=token, logs=logs)
     try:
         cluster.start_head()
         for name, cpus in workers.items():

@@ -68,9 +68,9 @@ def submit(
     working_dir: Path = ROOT,
     environment: Mapping[str, str] | None = None,
 ) -> Submitted:
-    """Submit a job under a new id; its log is `NAME-N.log` in the folder of the cluster."""
+    """Submit a job under a new id; its log is `NAME-N.log` beside those of the nodes."""
     submission_id = f"{name}-{next(_NUMBERS)}"
-    log = cluster.folder / f"{submission_id}.log"
+    log = cluster.logs / f"{submission_id}.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
             ["ray", "job", "submit", "--submission-id", submission_id, "--working-dir", ".", "--", *command],

@@ -45,7 +45,12 @@ def run_dir(micro_nemo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"model.base={micro_nemo}",
         "max_steps=3",
     )
-    more = ("optim.warmup_steps=0", "optim.peak_lr=1e-2", "validation.every_steps=1", "checkpoint.every_steps=1")
+    more = (
+        "optim.warmup_steps=0",
+        "optim.peak_lr=1e-2",
+        "validation.every_steps=1",
+        "checkpoint.every_steps=1",
+    )
     settings = load(
         None,
         schema=TrainSettings,
