@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from asr_ray.errors import EnvironmentFault
+from asr_ray.placement import carries
 from asr_ray.settings import ResourceSettings
 
 
@@ -19,7 +20,7 @@ class Node:
 
     def carries(self, labels: Mapping[str, str]) -> bool:
         """Whether the node has all of these labels."""
-        return labels.items() <= self.labels.items()
+        return carries(self.labels, labels)
 
 
 def check_capacity(resources: ResourceSettings, *, nodes: Sequence[Node]) -> None:

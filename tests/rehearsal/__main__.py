@@ -14,6 +14,7 @@ import argparse
 import json
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +40,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for data, run and logs; else they are removed")
     parser.add_argument("--only", help=f"comma-separated stages, of {', '.join(STAGES)}")
     options = parser.parse_args()
+    # What was started is stopped, however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(FAILED))
     shared = options.keep or Path(tempfile.mkdtemp(prefix="asr-ray-rehearsal-"))
     shared.mkdir(parents=True, exist_ok=True)
     chosen = options.only.split(",") if options.only else list(STAGES)

@@ -30,6 +30,10 @@ STOP_TIMEOUT_S = 30.0
 OBJECT_STORE_BYTES = 150 * 2**20
 
 
+class NodeError(Exception):
+    """A node that does not start."""
+
+
 @dataclass(frozen=True)
 class Node:
     """One `ray start --block` and what descends from it."""
@@ -114,6 +118,12 @@ class Cluster:
             "OMP_NUM_THREADS": "1",
         }
 
+    def start_all(self, workers: Mapping[str, int]) -> None:
+        """Start a head, and workers by name and CPUs."""
+        self.start_head()
+        for name, cpus in workers.items():
+            self.start_worker(name, cpus=cpus)
+
     def start_head(self) -> Node:
         """Start the node of the drivers and of the dashboard: one CPU, for reading, and no training."""
         node = self._start(
@@ -125,7 +135,7 @@ class Cluster:
         # Only Ray knows the port that the system gave it.
         found = re.search(r"--address='([^']+)'", self._log("head").read_text(encoding="utf-8"))
         if found is None:
-            raise RuntimeError(f"the head names no address in {self._log('head')}")
+            raise NodeError(f"the head names no address in {self._log('head')}")
         self.address = found[1]
         return node
 
@@ -155,13 +165,19 @@ class Cluster:
                 )
             node = self.nodes[name] = Node(name, process)
             while STARTED not in log.read_text(encoding="utf-8", errors="replace"):
-                if process.poll() is not None:
+                if process.poll() is not None or self._lost_its_head():
                     node.stop()
                     break
                 time.sleep(0.2)
             else:
                 return node
-        raise RuntimeError(f"node {name} did not start:\n{log.read_text(encoding='utf-8')}")
+            if self._lost_its_head():
+                break
+        raise NodeError(f"node {name} did not start:\n{log.read_text(encoding='utf-8')}")
+
+    def _lost_its_head(self) -> bool:
+        # On a busy machine it may end within a minute of its start: its parts wait 30 s for each other.
+        return "head" in self.nodes and self.nodes["head"].process.poll() is not None
 
     def _log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -170,6 +186,7 @@ class Cluster:
         """Stop all nodes, the head last."""
         for node in reversed(self.nodes.values()):
             node.stop()
+        self.nodes.clear()
 
 
 def free_port() -> int:
@@ -190,9 +207,14 @@ def running_cluster(*, token: str, workers: Mapping[str, int], logs: Path) -> It
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     cluster = Cluster(folder, token=token, logs=logs)
     try:
-        cluster.start_head()
-        for name, cpus in workers.items():
-            cluster.start_worker(name, cpus=cpus)
+        for attempt in range(ATTEMPTS):
+            try:
+                cluster.start_all(workers)
+                break
+            except NodeError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                cluster.stop()
         yield cluster
     finally:
         cluster.stop()

@@ -19,7 +19,7 @@ from asr_ray.testing.speech import write_corpus
 from asr_ray.train.checkpoint import CheckpointStore
 from asr_ray.train.setup import planned_data
 from tests.rehearsal.nodes import ROOT, Cluster
-from tests.rehearsal.submitted import Submitted, expect, stop, submit
+from tests.rehearsal.submitted import POLL_S, Submitted, expect, stop, submit
 
 Tell = Callable[[str], None]
 Stage = Callable[[Cluster, Path, Tell], None]
@@ -32,8 +32,8 @@ WAITING_S = 10.0
 """How long the run stays without the node that it lost."""
 PREPARE_S, START_S, TRAIN_S, SWEEP_S = 600.0, 900.0, 1200.0, 1800.0
 """Limits of waiting, far above what is usual."""
-RANK = "RayTrainWorker"
-"""Ray's own name of the process of a rank."""
+RANK, ACTOR = "RayTrainWorker", "Decoder"
+"""Ray's own names of the processes of a rank, and of an actor that decodes."""
 INTERRUPTED = 6
 GIB = 2**30
 
@@ -194,7 +194,9 @@ def evaluate(cluster: Cluster, shared: Path, tell: Tell) -> None:
         *("python", "jobs/evaluate.py"),
         *sets_of(f"models={{base: tiny, tuned: {shared}/run/best.nemo}}", f"data={shared}/data/test"),
         *sets_of(f"out={out}", "guards=[en-US]", "num_actors=2", "piece_s=20"),
+        *sets_of("worker_labels={pool: worker}"),
     )
+    places = places_of(ACTOR, cluster, job)
     expect(job.wait(timeout_s=START_S) == 0, what=job.end)
     expect(summary_of(out)["exit_code"] == 0, what="summary.json names another exit code")
     expect("decode: 100%" in job.text, what=f"no progress in the log of the job:\n{job.end}")
@@ -203,7 +205,18 @@ def evaluate(cluster: Cluster, shared: Path, tell: Tell) -> None:
         name: {tag: round(100 * score["rate"], 1) for tag, score in model["locales"].items()}
         for name, model in metrics["models"].items()
     }
-    tell(f"exit code 0, error rates in percent {rates}")
+    expect(places == {"worker-1", "worker-3"}, what=f"actors ran on {places}")
+    tell(f"actors on {' and '.join(sorted(places))}; exit code 0, error rates in percent {rates}")
+
+
+def places_of(name: str, cluster: Cluster, job: Submitted) -> set[str]:
+    """Return the nodes that ran a process of this name while the job lasted."""
+    places: set[str] = set()
+    deadline = time.monotonic() + START_S
+    while job.process.poll() is None and time.monotonic() < deadline:
+        places.update(node.name for node in cluster.nodes.values() if node.runs(name))
+        time.sleep(POLL_S)
+    return places
 
 
 def training_sets(shared: Path) -> list[str]:
