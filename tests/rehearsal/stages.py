@@ -70,17 +70,22 @@ def leave_large_files(cluster: Cluster, shared: Path, tell: Tell) -> None:
     for name in filter(None, names):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
-    for name in ("takes.bin", "configs/corpora/notes.json"):
-        with (checkout / name).open("wb") as file:
+    large = checkout / "takes.bin", checkout / "configs/corpora/notes.json"
+    for path in large:
+        with path.open("wb") as file:
             file.truncate(GIB)
     code = "import pathlib; print([p.name for p in pathlib.Path().rglob('*') if p.stat().st_size > 2**29])"
     job = submit(cluster, "large", "python", "-c", code, working_dir=checkout)
-    code_of_client = job.wait(timeout_s=PREPARE_S)
-    expect("takes.bin" not in job.text, what=f"takes.bin was uploaded:\n{job.end}")
-    named = [line for line in job.text.splitlines() if "notes.json" in line and "very large" in line]
-    expect(bool(named), what=f"nobody named the large file:\n{job.end}")
-    tell(f"1 GiB takes.bin: left out; 1 GiB notes.json: {named[0].split('Consider')[0].strip()}")
-    tell(f"exit code of the client {code_of_client} (zeros are small when packed)")
+    expect(job.wait(timeout_s=PREPARE_S) == 1, what=f"a gigabyte was taken:\n{job.end}")
+    named = [line for line in job.text.splitlines() if "very large" in line]
+    expect(len(named) == 1 and "notes.json" in named[0], what=f"not named:\n{job.end}")
+    expect("Maximum request body size" in job.text, what=f"the refusal is not clear:\n{job.end}")
+    tell("1 GiB notes.json, of a kind that travels: refused, and named as `very large`")
+    large[1].unlink()
+    job = submit(cluster, "large", "python", "-c", code, working_dir=checkout)
+    expect(job.wait(timeout_s=PREPARE_S) == 0, what=job.end)
+    expect("\n[]\n" in job.text, what=f"takes.bin was uploaded:\n{job.end}")
+    tell("1 GiB takes.bin, of another kind: left out by .rayignore, the job runs")
     shutil.rmtree(checkout)
 
 
