@@ -173,21 +173,28 @@ def check_books(settings: TrainSettings, tell: Tell) -> None:
 
 
 def sweep(cluster: Cluster, shared: Path, tell: Tell) -> None:
-    """Three trials."""
+    """Three short trials of the learning rate, and a decision."""
     if not (ROOT / "jobs" / "sweep.py").exists():
         raise Skipped("this checkout has no jobs/sweep.py")
     out = shared / "sweep"
-    job = submit(cluster, "sweep", "python", "jobs/sweep.py", *sweep_arguments(shared, out=out))
+    job = submit(
+        cluster,
+        "sweep",
+        *("python", "jobs/sweep.py", "--config", "configs/runs/demo.yaml"),
+        *sets_of(*training_sets(shared), "max_steps=12", "validation.every_steps=6", "optim.warmup_steps=2"),
+        # One rank a trial, so that two trials run at once.
+        *sets_of("resources.num_workers=1", "optim.peak_lr={loguniform: [0.0003, 0.003]}"),
+        *sets_of(f"sweep.out={out}", "sweep.search=random", "sweep.num_trials=3"),
+        *sets_of("sweep.baselines=false", "sweep.finalists=null"),
+    )
     expect(job.wait(timeout_s=SWEEP_S) == 0, what=job.end)
-    trials = (out / "trials.jsonl").read_text(encoding="utf-8").splitlines()
-    expect(len(trials) == 3, what=f"{len(trials)} trials")
-    decision = json.loads((out / "decision.json").read_text(encoding="utf-8"))
-    tell(f"three trials and a decision with {len(decision)} entries")
-
-
-def sweep_arguments(shared: Path, *, out: Path) -> list[str]:
-    """The command line of the sweep."""
-    raise Skipped(f"no command line known for a sweep of {shared} into {out}")
+    expect(summary_of(out)["exit_code"] == 0, what="summary.json names another exit code")
+    lines = (out / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    # A line for each change: of a trial, the last one holds.
+    trials = {trial["name"]: trial["status"] for trial in map(json.loads, lines)}
+    expect(sorted(trials.values()) == ["finished"] * 3, what=f"trials: {trials}")
+    expect((out / "decision.json").is_file(), what="no decision.json")
+    tell("three trials finished, exit code 0, a decision")
 
 
 def evaluate(cluster: Cluster, shared: Path, tell: Tell) -> None:

@@ -100,14 +100,14 @@ def test_any_checkpoint_becomes_a_model_with_its_adapters_merged(
     saved = torch.load(CheckpointStore(run_dir).path(step) / "model.pt", weights_only=True)
     weights, base = load_model(done.model).state_dict(), load_model(micro_nemo).state_dict()
     assert weights.keys() == base.keys()
-    for name, weight in weights.items():
-        if f"model.{name}" in saved:
-            torch.testing.assert_close(weight, saved[f"model.{name}"])
-    # A corrected layer is neither what it was nor what stands in the checkpoint beside its correction.
-    corrected = [name for name in weights if f"model.{name}" not in saved]
+    stored = {name.removeprefix("model."): weight for name, weight in saved.items()}
+    # Beside the weight of a corrected layer stand the two factors of its correction.
+    layers = {name.rpartition(".")[0] for name in stored.keys() - weights.keys()}
+    corrected = {f"{layer}.weight" for layer in layers}
     assert done.record["made_of"] == {"steps": [step], "merged_adapters": len(corrected)}
     assert corrected
-    assert any(not torch.equal(weights[name], base[name]) for name in corrected)
+    for name, weight in weights.items():
+        assert torch.equal(weight, stored[name]) is (name not in corrected), name
     seconds = sum(utterance.duration_s for utterance in SPEECH) * step
     assert done.record["consumed_hours"] == {"el-GR/radio": pytest.approx(seconds / 3600, abs=1e-4)}
     assert done.record["validation"]["model"]["el-GR"]["utterances"] == 1
