@@ -92,17 +92,17 @@ def test_the_best_of_a_finished_run_is_its_own_file(run_dir: Path, tmp_path: Pat
     assert json.loads(done.record_file.read_text()) == json.loads(json.dumps(done.record))
 
 
-@pytest.mark.parametrize("step", [2, 3])
 def test_any_checkpoint_becomes_a_model_with_its_adapters_merged(
-    run_dir: Path, tmp_path: Path, step: int, micro_nemo: Path
+    run_dir: Path, tmp_path: Path, micro_nemo: Path
 ) -> None:
+    step = 2
     done = export(run_dir, tmp_path, f"checkpoint={step}", "name=x")
     saved = torch.load(CheckpointStore(run_dir).path(step) / "model.pt", weights_only=True)
     weights, base = load_model(done.model).state_dict(), load_model(micro_nemo).state_dict()
     assert weights.keys() == base.keys()
     stored = {name.removeprefix("model."): weight for name, weight in saved.items()}
     # Beside the weight of a corrected layer stand the two factors of its correction.
-    layers = {name.rpartition(".")[0] for name in stored.keys() - weights.keys()}
+    layers = {name.rpartition(".")[0] for name in stored if name.endswith((".up", ".down"))}
     corrected = {f"{layer}.weight" for layer in layers}
     assert done.record["made_of"] == {"steps": [step], "merged_adapters": len(corrected)}
     assert corrected
