@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ray.errors import TrainingError
+from asr_ray.errors import EnvironmentFault, TrainingError
 from asr_ray.records import Position
 from asr_ray.train.checkpoint import CheckpointStore, RunState, find_damage, read_state
 
@@ -65,7 +65,7 @@ def test_the_newest_is_found_with_its_state_and_files(store: CheckpointStore) ->
 
 def test_a_writer_that_fails_leaves_the_older_checkpoint_newest(store: CheckpointStore) -> None:
     commit(store, 1)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(EnvironmentFault, match="disk full"):
         store.commit(state_at(2), writers={"model.pt": write_bytes(b"x"), "optimizer.pt": fail_half_way})
 
     assert store.steps() == [1]
@@ -77,7 +77,7 @@ def test_a_writer_that_fails_leaves_the_older_checkpoint_newest(store: Checkpoin
 
 def test_a_failed_second_commit_of_a_step_leaves_the_first(store: CheckpointStore) -> None:
     commit(store, 1)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(EnvironmentFault, match="disk full"):
         store.commit(state_at(1), writers={"model.pt": fail_half_way})
     assert newest_step(store) == 1
 

@@ -24,7 +24,8 @@ from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import noise_utterances
 from asr_ray.train import ledger
 from asr_ray.train.group import Worker
-from asr_ray.train.loop import Loop, seed_everything, stop_file
+from asr_ray.train.loop import Loop, seed_everything
+from asr_ray.train.stopping import stop_file
 
 CPU = torch.device("cpu")
 START = Position()
