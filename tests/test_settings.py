@@ -82,6 +82,8 @@ def test_what_must_be_given_is_enough(schema: type[Settings], sets: Sequence[str
         ),
         (["data.mix.ratios={el-GR/: 1}"], "'el-GR/' names no source"),
         (["resources.gpus_per_worker=0.5", "resources.num_workers=2"], "two ranks on one GPU"),
+        (["resources.gpus_per_worker=0.5", "resources.num_workers=[1, 2]"], "two ranks on one GPU"),
+        (["resources.num_workers=[3, 2]"], "give [fewest, most]"),
     ],
 )
 def test_rules_between_fields(sets: list[str], says: str) -> None:

@@ -10,6 +10,7 @@ that wait for it in a collective, which is where the others of a hang are always
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -98,7 +99,8 @@ class Pulse:
         self._ended.set()
         self._thread.join()
         # What is over cannot hang; the driver looks at no rank that has no file.
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
     def _write_until_ended(self) -> None:
         beats = 0
