@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from asr_ray.train.pulse import Hang, HangWatch, clear_pulses, end_process, read_pulses
@@ -95,6 +96,21 @@ def _wait(processes: list[BaseProcess], *, run_dir: Path, watch: HangWatch) -> H
     return found
 
 
+class _Told:
+    """Context manager: leaves what went wrong inside in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.path.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+
+
 def _rank(
     function: RankFunction, arguments: tuple[Any, ...], rank: int, world_size: int, folder: Path
 ) -> None:
@@ -108,9 +124,6 @@ def _rank(
         world_size=world_size,
         timeout=timedelta(seconds=_COLLECTIVE_TIMEOUT_S),
     )
-    try:
+    with _Told(folder / f"error-{rank}"):
         function(*arguments, rank=rank, world_size=world_size)
-    except Exception as error:
-        (folder / f"error-{rank}").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
-        raise
     dist.destroy_process_group()

@@ -50,8 +50,10 @@ def root_cause(error: BaseException) -> tuple[int | None, BaseException]:
     """
     failures: Mapping[int, BaseException] = getattr(error, "worker_failures", None) or {}
     if not failures:
-        inner = getattr(error, "controller_failure", None) or getattr(error, "_base_exc", None)
-        return (None, error) if inner is None or inner is error else root_cause(inner)
+        # Wrappers of Ray Train's controller, of its workers, of tasks.
+        held = [getattr(error, name, None) for name in ("controller_failure", "_base_exc", "cause")]
+        inner = next((each for each in held if isinstance(each, BaseException) and each is not error), None)
+        return (None, error) if inner is None else root_cause(inner)
     causes = {rank: root_cause(failure)[1] for rank, failure in failures.items()}
     rank = min(causes, key=lambda rank: (kind_of(causes[rank]), rank))
     return rank, causes[rank]
