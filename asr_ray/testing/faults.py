@@ -52,11 +52,11 @@ class FaultyTokenizer:
         return self.tokenizer.encode(text)
 
 
-Kind = Literal["SIGKILL", "SIGTERM", "SIGSTOP", "exception", "exit"]
+Kind = Literal["SIGKILL", "SIGTERM", "SIGSTOP", "exception"]
 Moment = Literal["first step", "mid-window", "validating", "saving"]
 
 
-class InjectedError(RuntimeError):
+class InjectedError(Exception):
     """Not a fault of anything."""
 
 
@@ -91,6 +91,4 @@ class RankFault:
         self.once.touch()
         if self.kind == "exception":
             raise InjectedError(f"injected on rank {self.rank}: {self.moment}")
-        if self.kind == "exit":
-            os._exit(0)
         os.kill(os.getpid(), getattr(signal, self.kind))

@@ -116,9 +116,11 @@ class CheckpointStore:
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
             _sync(self.folder)
-        # torch raises a RuntimeError where its file cannot be written.
         except (OSError, RuntimeError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            # torch has no OSError for a file that it cannot write; its other errors are not of storage.
+            if not isinstance(error, OSError) and "PytorchStreamWriter" not in str(error):
+                raise
             raise cannot_write(
                 self.folder, what=f"the checkpoint of step {state.step}", error=error
             ) from error

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from asr_ray.config import load
 from asr_ray.data.catalog import Catalog
+from asr_ray.data.plan import Plan
 from asr_ray.records import Position
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger
@@ -28,18 +30,28 @@ def booked(run_dir: Path) -> Books:
     return found
 
 
-def due(config: Path | TrainSettings, *, steps: int, world_size: int) -> Books:
-    """What the plan says."""
-    settings = config if isinstance(config, TrainSettings) else load(config, schema=TrainSettings).settings
+def due(settings: TrainSettings, *, world_sizes: Sequence[int]) -> Books:
+    """What the plan says, for so many ranks in each step: where their number changes, a run is resumed."""
     plan = planned_data(settings).plan
     catalog = Catalog.read(settings.data.train / "catalog.parquet", ids=True)
-    return {
-        (number, rank): catalog.ids(rows)
-        for number, step in enumerate(
-            itertools.islice(plan.steps(Position(), world_size=world_size), steps), start=1
-        )
-        for rank, rows in enumerate(step.batches)
-    }
+    position, before, books = Position(), world_sizes[0], Books()
+    for world_size, numbers in itertools.groupby(
+        range(1, len(world_sizes) + 1), lambda n: world_sizes[n - 1]
+    ):
+        position = Plan.resume(position, old_world_size=before, new_world_size=world_size)
+        before = world_size
+        numbers = [number for number, _ in group]
+        steps = plan.steps(position, world_size=world_size, steps_taken=numbers[0] - 1)
+        for number, step in zip(numbers, steps, strict=False):
+            books |= {(number, rank): catalog.ids(rows) for rank, rows in enumerate(step.batches)}
+            position = step.after
+    return books
+
+
+def world_sizes(books: Books) -> list[int]:
+    """Number of ranks of each step of a ledger, from the first on."""
+    ranks = Counter(step for step, _ in books)
+    return [ranks[step] for step in sorted(ranks)]
 
 
 def weights_hash(run_dir: Path, *, step: int) -> str:

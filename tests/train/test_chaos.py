@@ -18,92 +18,30 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import yaml
 
+from asr_ray.config import load
+from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import write_prepared
 from asr_ray.train.checkpoint import CheckpointStore
 from tests.train.runs import booked, due, weights_hash
+from tests.train.small_cluster import ENVIRONMENT, ROOT, SmallCluster
 
-ROOT = Path(__file__).resolve().parents[2]
 MINUTES = float(os.environ.get("CHAOS_MINUTES", "10"))
 PAUSE_S = (20.0, 40.0)
 SEED = 20261123
 MAX_STEPS = int(os.environ.get("CHAOS_STEPS", "60"))
-WORKER_NODES = 2
 FEED = ("SplitCoordinator", "MapBatches", "map_batches", "_read", "_plan")
-ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "OMP_NUM_THREADS": "1",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
-    # A busy machine takes long to start two workers.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
-    "PYTHONPATH": str(ROOT),
-}
-
-
-class SmallCluster:
-    """A head that trains nothing, and nodes that may be lost."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        self.cluster: Any = self._patiently(
-            lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        )
-        self.nodes: list[Any] = []
-        for _ in range(WORKER_NODES):
-            self.add()
-
-    def add(self) -> None:
-        """Start a node."""
-        self.nodes.append(self._patiently(lambda: self.cluster.add_node(num_cpus=2)))
-
-    def lose(self, rng: random.Random) -> None:
-        """Kill the processes of a node, and start another one."""
-        node = self.nodes.pop(rng.randrange(len(self.nodes)))
-        self.cluster.remove_node(node, allow_graceful=False)
-        self.add()
-
-    def processes(self, *names: str) -> list[psutil.Process]:
-        """Processes of this cluster whose title has one of the names."""
-        found = []
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if any(name in " ".join(process.cmdline()) for name in names):
-                    found.append(process)
-        return found
-
-    def end(self) -> None:
-        """Stop all that was started here."""
-        started = psutil.Process().children(recursive=True)
-        with contextlib.suppress(Exception):
-            self.cluster.shutdown()
-        for process in started:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-
-    @staticmethod
-    def _patiently(start: Callable[[], Any]) -> Any:
-        """Ray gives a node 30 s to start, which a busy machine may not keep."""
-        for _ in range(8):
-            try:
-                return start()
-            except Exception as error:  # noqa: BLE001 - Ray raises nothing narrower
-                print(f"node: {error}", file=sys.stderr)
-        return start()
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[SmallCluster]:
-    os.environ.update(ENVIRONMENT)
     cluster = SmallCluster()
     yield cluster
     cluster.end()
@@ -155,6 +93,7 @@ class Chaos:
         kind = self.rng.choice(["worker", "worker", "frozen worker", "feed", "node", "driver"])
         if kind == "node":
             self.cluster.lose(self.rng)
+            self.cluster.add()
         elif kind == "driver":
             assert self.driver.process is not None
             self.driver.process.kill()
@@ -253,6 +192,6 @@ def test_a_run_under_random_kills_ends_with_the_weights_of_one_without(
     }
     print(json.dumps(record))
     assert record["weights"][0] == record["weights"][1]
+    settings = load(prepared / "calm.yaml", schema=TrainSettings).settings
     for name in ("disturbed", "calm"):
-        config = prepared / f"{name}.yaml"
-        assert booked(prepared / name) == due(config, steps=MAX_STEPS, world_size=2)
+        assert booked(prepared / name) == due(settings, world_sizes=[2] * MAX_STEPS)
