@@ -35,9 +35,8 @@ def due(settings: TrainSettings, *, world_sizes: Sequence[int]) -> Books:
     plan = planned_data(settings).plan
     catalog = Catalog.read(settings.data.train / "catalog.parquet", ids=True)
     position, before, books = Position(), world_sizes[0], Books()
-    for world_size, numbers in itertools.groupby(
-        range(1, len(world_sizes) + 1), lambda n: world_sizes[n - 1]
-    ):
+    numbered = enumerate(world_sizes, start=1)
+    for world_size, group in itertools.groupby(numbered, key=lambda each: each[1]):
         position = Plan.resume(position, old_world_size=before, new_world_size=world_size)
         before = world_size
         numbers = [number for number, _ in group]
