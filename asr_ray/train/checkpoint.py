@@ -13,6 +13,7 @@ run ahead of the weights.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -117,9 +118,9 @@ class CheckpointStore:
             temporary.rename(final)
             _sync(self.folder)
         except (OSError, RuntimeError) as error:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _discard(temporary)
             # torch has no OSError for a file that it cannot write; its other errors are not of storage.
-            if not isinstance(error, OSError) and "PytorchStreamWriter" not in str(error):
+            if not isinstance(error, OSError) and "inline_container" not in str(error):
                 raise
             raise cannot_write(
                 self.folder, what=f"the checkpoint of step {state.step}", error=error
@@ -147,6 +148,14 @@ class CheckpointStore:
         for step in self.steps():
             if step not in kept:
                 shutil.rmtree(self.path(step))
+
+
+def _discard(folder: Path) -> None:
+    """Remove what was half written and give its room back: torch keeps open what it failed to write."""
+    for file in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            os.truncate(file, 0)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def cannot_write(folder: Path, *, what: str, error: Exception) -> EnvironmentFault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
 import subprocess
@@ -96,7 +95,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"no right to mount: {mounted.stderr.decode().strip()}")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    # Lazily: torch keeps a file open that it failed to write.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("writer", ["torch", "plain"])
@@ -119,9 +119,6 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(small_disk: Path, writer:
     assert [path.name for path in store.folder.iterdir()] == ["step-00000001"], (
         "no half is left to fill the disk"
     )
-    # The error keeps the file of torch open, and so its blocks taken.
-    del told
-    gc.collect()
     commit(store, 2)
     assert newest_step(store) == 2
 
