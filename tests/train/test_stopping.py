@@ -1,0 +1,16 @@
+"""Anybody who sees the folder of a run can ask it to stop, and is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asr_ray.train.stopping import request_stop, requested_by, stop_file
+
+
+def test_who_asked_is_known(tmp_path: Path) -> None:
+    assert requested_by(tmp_path) is None
+    request_stop(tmp_path, by="SIGTERM to process 7 on node-3")
+    assert requested_by(tmp_path) == "SIGTERM to process 7 on node-3"
+    stop_file(tmp_path).unlink()
+    stop_file(tmp_path).touch()
+    assert requested_by(tmp_path) == "a file stop-requested"
