@@ -32,7 +32,7 @@ from asr_ray.train.lock import only_workers
 from asr_ray.train.loop import Loop
 from asr_ray.train.pulse import Pulse
 from asr_ray.train.step import set_up_torch
-from asr_ray.train.stopping import request_stop
+from asr_ray.train.stopping import forget_earlier_workers, request_stop_of_worker
 
 TRAIN_DATASET = "train"
 """Name under which Ray Train hands the feed to the workers."""
@@ -74,6 +74,8 @@ def train_worker(task: WorkerTask) -> None:
         leaving=_leaving,
     )
     with pulse, only_workers(settings.run_dir, rank=worker.rank, barrier=worker.barrier):
+        if worker.rank == 0:
+            forget_earlier_workers(settings.run_dir)
         _train(task, worker=worker)
 
 
@@ -136,6 +138,6 @@ def stop_on_sigterm(run_dir: Path) -> None:
     """Have the run stop with a checkpoint when this process gets a SIGTERM."""
 
     def ask(number: int, frame: FrameType | None) -> None:
-        request_stop(run_dir, by=f"SIGTERM to process {os.getpid()} on {socket.gethostname()}")
+        request_stop_of_worker(run_dir, where=f"process {os.getpid()} on {socket.gethostname()}")
 
     signal.signal(signal.SIGTERM, ask)
