@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
@@ -47,7 +47,12 @@ class Ended:
 
 
 def run_ranks(
-    function: RankFunction, *arguments: Any, world_size: int, run_dir: Path, hang_timeout_s: float = 60.0
+    function: RankFunction,
+    *arguments: Any,
+    world_size: int,
+    run_dir: Path,
+    hang_timeout_s: float = 60.0,
+    meddle: Callable[[Sequence[int]], None] = lambda pids: None,
 ) -> Ended:
     """Call `function` in `world_size` new processes and wait until all have ended.
 
@@ -55,6 +60,7 @@ def run_ranks(
         arguments: picklable; the first ones of the call.
         run_dir: where the ranks leave their pulses, if they do.
         hang_timeout_s: after so long without a mark those who hang are killed.
+        meddle: called again and again with the process ids of the ranks, to hurt them.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["asr_ray.testing.preloaded"])
@@ -66,7 +72,8 @@ def run_ranks(
         ]
         for process in processes:
             process.start()
-        hang = _wait(processes, run_dir=run_dir, watch=HangWatch(timeout_s=hang_timeout_s))
+        watch = HangWatch(timeout_s=hang_timeout_s)
+        hang = _wait(processes, run_dir=run_dir, watch=watch, meddle=meddle)
         errors = {
             rank: (Path(folder) / f"error-{rank}").read_text(encoding="utf-8")
             for rank in range(world_size)
@@ -76,11 +83,18 @@ def run_ranks(
     return Ended(exit_codes=codes, errors=errors, hang=hang)
 
 
-def _wait(processes: list[BaseProcess], *, run_dir: Path, watch: HangWatch) -> Hang | None:
+def _wait(
+    processes: list[BaseProcess],
+    *,
+    run_dir: Path,
+    watch: HangWatch,
+    meddle: Callable[[Sequence[int]], None],
+) -> Hang | None:
     """Wait for the ranks; end all of them when one has ended badly. Return the hang that was found."""
     found: Hang | None = None
     while any(process.is_alive() for process in processes):
         time.sleep(_POLL_S)
+        meddle([process.pid for process in processes if process.pid and process.is_alive()])
         hang = watch.look(read_pulses(run_dir))
         if hang is not None:
             found = hang
