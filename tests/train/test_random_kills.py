@@ -2,7 +2,7 @@
 
     KILLS_STEPS=60 python -m pytest -m chaos -s tests/train/test_random_kills.py
 
-The seed is fixed; when a rank is hit, and so at which step, is for the machine to say. Prints one line of JSON.
+The seed is fixed; at which step a rank is hit is for the machine to say. Prints one line of JSON.
 """
 
 from __future__ import annotations
