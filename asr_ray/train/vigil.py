@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _KILL_TIMEOUT_S = 60.0
+_LOOK_EVERY_S = 5.0
 
 
 def fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path], None] | None) -> None:
@@ -80,9 +82,15 @@ class Vigil:
         self.run_dir = run_dir
         self.hangs: list[str] = []
         self._watch = HangWatch(timeout_s=timeout_s)
+        # Shared storage has better things to do.
+        self._every_s = min(_LOOK_EVERY_S, timeout_s / 20)
+        self._due_s = 0.0
 
     def look(self) -> None:
-        """Look at the signs of all ranks once."""
+        """Look at the signs of all ranks, where it is time to."""
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + self._every_s
         hang = self._watch.look(read_pulses(self.run_dir))
         if hang is None:
             return
