@@ -64,11 +64,8 @@ __all__ = [
     "DemoSettings",
     "DoctorSettings",
     "EvaluateSettings",
-<<<<<<< HEAD
-    "FinalistSettings",
-=======
     "ExportSettings",
->>>>>>> main
+    "FinalistSettings",
     "HubModel",
     "LocaleTag",
     "LoraSettings",
