@@ -19,6 +19,7 @@ from asr_ray.security import check_environment
 from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.measure import describe_device
 from asr_ray.train.calibration.use import warn_of_other_device
+from asr_ray.train.choice import is_over
 from asr_ray.train.finish import export_model
 from asr_ray.train.group import Worker
 from asr_ray.train.loop import Loop
@@ -75,7 +76,7 @@ def train_worker(task: WorkerTask) -> None:
         plan_digest=task.plan_digest,
         mixes=task.mixes,
     )
-    if loop.run().step >= settings.max_steps:
+    if is_over(loop.run(), settings=settings):
         export_model(loop, path=settings.run_dir / "best.nemo")
     worker.barrier()
 
