@@ -34,6 +34,7 @@ from asr_ray.settings.prepare import (
     CorpusSettings,
     PrepareSettings,
 )
+from asr_ray.settings.trackers import MlflowSettings, TrackerSettings, WandbSettings
 from asr_ray.settings.train import (
     CheckpointSettings,
     ResourceSettings,
@@ -61,6 +62,7 @@ __all__ = [
     "MixChange",
     "MixKey",
     "MixSettings",
+    "MlflowSettings",
     "ModelSettings",
     "NewLocaleSettings",
     "OptimSettings",
@@ -72,6 +74,8 @@ __all__ = [
     "SourceSettings",
     "SpecAugmentSettings",
     "SpeechSettings",
+    "TrackerSettings",
     "TrainSettings",
     "ValidationSettings",
+    "WandbSettings",
 ]

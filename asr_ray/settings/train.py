@@ -14,6 +14,7 @@ from asr_ray.settings.evaluate import PromptChoice
 from asr_ray.settings.fields import NEW_LOCALES, LocaleTag
 from asr_ray.settings.model import ModelSettings
 from asr_ray.settings.optim import OptimSettings
+from asr_ray.settings.trackers import TrackerSettings
 
 
 class ValidationSettings(Settings):
@@ -103,6 +104,7 @@ class TrainSettings(Settings):
     validation: ValidationSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
     resources: ResourceSettings = ResourceSettings()
+    trackers: TrackerSettings = TrackerSettings()
 
     @classmethod
     def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asr_ray.data.plan import Plan
 from asr_ray.errors import TrainingError
-from asr_ray.metrics import MetricsFile
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
@@ -40,6 +39,7 @@ from asr_ray.train.step import (
     restore_optimizer,
     trained_parameters,
 )
+from asr_ray.train.trackers import RunLog
 from asr_ray.train.validate import validate
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Loop:
         self.optimizer = optimizer_of(self.objective, optim=settings.optim)
         self.store = CheckpointStore(settings.run_dir)
         self.ledger = ledgers.Ledger(settings.run_dir, rank=worker.rank)
-        self.metrics = MetricsFile(settings.run_dir)
+        self.metrics = RunLog(settings)
         self.state = RunState(
             step=0,
             position=Position(),
@@ -282,7 +282,7 @@ class Loop:
             step = state.step
         if self.worker.rank == 0:
             ledgers.truncate(self.settings.run_dir, step=step)
-            self.metrics.truncate(step=step if found else -1)
+            self.metrics.start(step=step if found else -1)
         self.worker.barrier()
 
 

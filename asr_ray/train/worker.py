@@ -79,6 +79,7 @@ def train_worker(task: WorkerTask) -> None:
     if is_over(loop.run(), settings=settings):
         export_model(loop, path=settings.run_dir / "best.nemo")
     worker.barrier()
+    loop.metrics.close()
 
 
 def _batches(position: Position) -> Iterator[Batch]:

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.forgetting --out runs/benchmarks/forgetting
 
 Tunes the base of the demo on its synthetic Greek and Bulgarian three times, with the same number of steps:
-`off` without replay, its guards only watched; `guarded` without replay, its guards able to end the run; `on` as
-`make demo` is configured. Then evaluates each on unseen sentences. Prints one JSON line with the error rates
+`off` without replay, its guards only watched; `guarded` without replay, its guards able to end the run; `on`
+as `make demo` is configured. Then evaluates each on unseen sentences. Prints one JSON line with error rates
 of each locale; stages that are finished are reused. `--variants` runs some of them.
 """
 
@@ -29,7 +29,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def settings_of(variant: str, *, out: Path, steps: int, every_steps: int) -> tuple[DemoSettings, TrainSettings]:
+def settings_of(
+    variant: str, *, out: Path, steps: int, every_steps: int
+) -> tuple[DemoSettings, TrainSettings]:
     """Return the settings of the demo and of the run of one variant."""
     length = (f"max_steps={steps}", f"validation.every_steps={every_steps}")
     often = (*length, f"checkpoint.every_steps={every_steps}", f"run_dir={out / variant}")
