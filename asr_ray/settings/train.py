@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from asr_ray.config import Settings
 from asr_ray.settings.data import DataSettings
 from asr_ray.settings.evaluate import PromptChoice
-from asr_ray.settings.fields import NEW_LOCALES, LocaleTag
+from asr_ray.settings.fields import NEW_LOCALES, LocaleTag, known_tags
 from asr_ray.settings.model import ModelSettings
 from asr_ray.settings.optim import OptimSettings
 from asr_ray.settings.trackers import TrackerSettings
@@ -110,8 +110,7 @@ class TrainSettings(Settings):
     def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Locales that the model gets are known to every key that names one."""
         model = tree.get("model")
-        added = model.get(NEW_LOCALES) if isinstance(model, Mapping) else None
-        return {NEW_LOCALES: tuple(map(str, added)) if isinstance(added, Mapping) else ()}
+        return known_tags(model.get(NEW_LOCALES) if isinstance(model, Mapping) else None)
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
