@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from asr_ray.records import Batch, Position
 from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import noise_utterances
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 400.0
 """How long the ranks wait for each other, and a caller for all of them."""
 
 KEY = ("el-GR", "radio")
@@ -32,8 +33,9 @@ def train_on_ranks(settings: TrainSettings, *, world_size: int) -> Sequence[str]
     ranks = [context.Process(target=_rank, args=(settings, rank, world_size)) for rank in range(world_size)]
     for process in ranks:
         process.start()
+    deadline = time.monotonic() + TIMEOUT_S
     for process in ranks:
-        process.join(TIMEOUT_S)
+        process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
             process.kill()
     if codes := [process.exitcode for process in ranks if process.exitcode != 0]:

@@ -9,6 +9,8 @@ from asr_ray.evaluate.objective import GuardPolicy, Judgement, judge
 from asr_ray.settings import TrainSettings
 from asr_ray.train.checkpoint import RunState
 
+_RECOVERING = 0.5
+
 
 def judgements(validations: Sequence[Mapping[str, Any]], *, settings: TrainSettings) -> dict[int, Judgement]:
     """Return what each validated step is worth, by step.
@@ -48,12 +50,18 @@ def is_over(state: RunState, *, settings: TrainSettings) -> bool:
 
 
 def stop_reason(validations: Sequence[Mapping[str, Any]], *, settings: TrainSettings) -> str | None:
-    """Return why a run is to end now: guards stayed beyond their limit. None while it may go on."""
+    """Return why a run is to end now: guards stayed beyond their limit. None while it may go on.
+
+    At the peak of the learning rate guards may be beyond it that come back later: a run goes on as long as
+    the worst loss beyond the limit is less than half of what it was in the validations that count.
+    """
     patience = settings.validation.stop_when_broken
     if patience is None or len(validations) <= patience:
         return None
     judged = judgements(validations, settings=settings)
-    if not all(judged[entry["step"]].broken for entry in validations[-patience:]):
+    last = [judged[entry["step"]] for entry in validations[-patience:]]
+    recovering = last[-1].excess < _RECOVERING * max(each.excess for each in last)
+    if recovering or not all(each.broken for each in last):
         return None
     base, newest = validations[0], validations[-1]
     rates = [
