@@ -30,7 +30,7 @@ class ValidationSettings(Settings):
     every_hours: PositiveFloat | None = None
     """Hours of audio, of all ranks together, between two validations, in place of `every_steps`."""
     stop_when_broken: PositiveInt | None = 3
-    """End the run when guards were beyond their limit in so many validations in a row, and are not coming back
+    """End the run when guards were beyond their limit in so many validations in a row and are not coming back
     (their worst loss beyond it did not halve within these); null never does."""
     utterances_per_locale: PositiveInt = 200
     prompt: PromptChoice = "locale"
