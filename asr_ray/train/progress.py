@@ -140,7 +140,9 @@ def _rate(tag: str, row: Row, *, base: Row, settings: TrainSettings) -> Text:
 def _warnings(rows: Sequence[Row], *, settings: TrainSettings) -> list[str]:
     """What may not be missed: a run ended by its guards, replay that was asked for and never heard."""
     newest = [row for row in rows if row["kind"] == "validation"][-1]
-    warnings = [f"ended: {row['reason']}" for row in rows if row["kind"] == "stopped"]
+    # Not of an end that a more patient configuration has taken back.
+    ended = [row for row in rows if row["kind"] == "stopped" and row["step"] >= rows[-1]["step"]]
+    warnings = [f"ended: {row['reason']}" for row in ended[-1:]]
     if newest["step"] and "consumed_s" in newest:
         missing = never_heard(settings.data.mix, consumed_s=newest["consumed_s"])
         warnings += [f"replay: nothing of {', '.join(missing)} was heard"] if missing else []
