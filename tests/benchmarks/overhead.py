@@ -4,9 +4,9 @@
 
 `plain` holds the batches of the plan in memory and does nothing but steps: forward, backward, clipping,
 AdamW. `run` is a run of one worker on Ray over the same plan, with its ledger, metrics and trackers; its
-steps are timed between two lines of its metrics, without validations and checkpoints. Seconds elapsed, and of the
-processor: of the worker (which does what the plain loop does, and more), and of every other process of Ray.
-Prints one JSON line.
+steps are timed between two lines of its metrics, without validations and checkpoints. Seconds elapsed, and of
+the processor: of the worker (which does what the plain loop does, and more), and of every other process of
+Ray. Prints one JSON line.
 """
 
 from __future__ import annotations
