@@ -1,4 +1,4 @@
-"""What a run may never tell: no transcript and no token is in any file or output that jobs/train.py leaves."""
+"""What a run may never tell: no transcript and no token is in any file or output of jobs/train.py."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def test_neither_texts_nor_secrets_leave_a_run(tmp_path: Path, micro_nemo: Path,
         "data.batch_s=4",
         "max_steps=2",
         "optim.warmup_steps=1",
+        "validation.targets=[el-GR]",
         "validation.every_steps=1",
         "trackers.wandb={project: canaries}",
         "resources.cpus_per_worker=0.5",
