@@ -30,8 +30,9 @@ def test_a_new_language_is_prepared_trained_and_scored(tmp_path: Path, micro_nem
     tokenizer = NemoTokenizer.from_nemo(micro_nemo)
     for split in ("train", "validation"):
         corpus = f"corpora=[{{path: {corpora[split].path}, source: nemo}}]"
-        # No rule of a Greek corpus applies to it.
-        sets = [corpus, f"out={tmp_path / 'data' / split}", f"checks.new_locales=[{TAG}]"]
+        # The made-up clips are short for what they say.
+        checks = (f"checks.new_locales=[{TAG}]", "checks.max_characters_per_s=100")
+        sets = [corpus, f"out={tmp_path / 'data' / split}", *checks]
         prepared = prepare(load(None, schema=PrepareSettings, sets=sets).settings, tokenizer=tokenizer)
         assert {each.locale for each in prepared.prepared} == {TAG}
 
