@@ -158,6 +158,8 @@ def child(options: argparse.Namespace) -> dict[str, Any]:
     before = peak_bytes(options.device)
     if options.largest:
         return {"largest_batch": largest(steps)}
+    if options.profile:
+        return {"self_time_share": shares(lambda: steps(options.utterances))}
     taken = steps(options.utterances)
     wall, cpu, loss = (statistics.median(column) for column in zip(*taken, strict=True))
     audio_s = options.utterances * options.duration_s
@@ -170,6 +172,19 @@ def child(options: argparse.Namespace) -> dict[str, Any]:
         "peak_gb": peak_bytes(options.device) / 1e9,
         "before_gb": before / 1e9,
     }
+
+
+def shares(run: Callable[[], Any]) -> dict[str, float]:
+    """Return the share of the time that the ten costliest operators take, what they call not counted."""
+    with torch.profiler.profile() as profile:
+        run()
+    spent = {
+        event.key: event.self_device_time_total or event.self_cpu_time_total
+        for event in profile.key_averages()
+    }
+    total = sum(spent.values())
+    costliest = sorted(spent, key=lambda name: spent[name], reverse=True)[:10]
+    return {name: round(spent[name] / total, 3) for name in costliest}
 
 
 def largest(steps: Callable[[int], Any]) -> int:
@@ -207,6 +222,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--largest", action="store_true")
+    parser.add_argument("--profile", action="store_true", help="shares of the operators in place of times")
     parser.add_argument("--utterances", type=int, default=4)
     parser.add_argument("--duration-s", type=float, default=6.0)
     parser.add_argument("--tokens", type=int, default=24)
