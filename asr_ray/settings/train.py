@@ -27,6 +27,8 @@ class ValidationSettings(Settings):
     every_steps: PositiveInt = 500
     utterances_per_locale: PositiveInt = 200
     att_context_size: tuple[int, int] = (56, 3)
+    base_scores: Path | None = None
+    """What the base makes of these utterances, as a sweep leaves it for its trials; null decodes them."""
 
 
 class CheckpointSettings(Settings):

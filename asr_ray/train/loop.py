@@ -27,6 +27,7 @@ from asr_ray.metrics import MetricsFile
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
+from asr_ray.train.base_scores import read_base_scores
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.choice import best_steps
 from asr_ray.train.group import Worker
@@ -39,7 +40,7 @@ from asr_ray.train.step import (
     restore_optimizer,
     trained_parameters,
 )
-from asr_ray.train.validate import validate
+from asr_ray.train.validate import LocaleRates, counts_path, validate, write_rows
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +95,11 @@ class Loop:
         validation: Mapping[str, Sequence[Utterance]],
         plan_digest: str,
         mixes: Mapping[str, Mapping[str, float]] | None = None,
+        until_step: int | None = None,
     ) -> None:
         self.settings = settings
         self.worker = worker
+        self.until_step = min(settings.max_steps, until_step or settings.max_steps)
         self.validation = validation
         self.objective = objective_of(model, settings=settings, device=worker.device)
         self.parameters = trained_parameters(self.objective)
@@ -119,7 +122,7 @@ class Loop:
             self.network = DistributedDataParallel(self.objective)
 
     def run(self) -> RunState:
-        """Train until `max_steps` or until a stop is requested; return the committed state.
+        """Train until `until_step` or until a stop is requested; return the committed state.
 
         Raises:
             TrainingError: too many non-finite steps in a row, or data out of order.
@@ -130,12 +133,12 @@ class Loop:
         batches = self.worker.batches(self.state.position)
         meter, started = Meter(), time.monotonic()
         base_elapsed_s = self.state.elapsed_s
-        while self.state.step < settings.max_steps:
+        while self.state.step < self.until_step:
             stop = self._update(batches, meter)
             self.state = replace(self.state, elapsed_s=base_elapsed_s + time.monotonic() - started)
             step = self.state.step
-            meter = self._log(meter, force=step == settings.max_steps)
-            last = step == settings.max_steps
+            last = step == self.until_step
+            meter = self._log(meter, force=last)
             if not stop and (last or step % settings.validation.every_steps == 0):
                 self._validate()
                 meter = Meter()
@@ -240,18 +243,36 @@ class Loop:
     def _validate(self) -> None:
         """Judge the weights per locale and remember whether they are the best so far."""
         started = time.monotonic()
-        scores = validate(
-            self.objective.model, utterances=self.validation, worker=self.worker, settings=self.settings
-        )
+        scores = self._scores()
         entry = {"step": self.state.step, "locales": scores}
         self.state = replace(self.state, validations=(*self.state.validations, entry))
         best = next(iter(self._best_steps()), None)
         self.state = replace(self.state, best_step=best)
+        (uncommitted_s,) = self.worker.sum([sum(self.ledger.seconds().values())])
+        consumed_s = sum(self.state.consumed_s.values()) + uncommitted_s
         if self.worker.rank == 0:
             row = {"kind": "validation", **entry, "best_step": best, "took_s": time.monotonic() - started}
-            self.metrics.append(row | {"elapsed_s": self.state.elapsed_s})
+            self.metrics.append(row | {"elapsed_s": self.state.elapsed_s, "consumed_s": consumed_s})
         self.worker.report(
-            {"step": self.state.step} | {f"rate/{tag}": score["rate"] for tag, score in scores.items()}
+            {"step": self.state.step, "consumed_s": consumed_s}
+            | {f"rate/{tag}": score["rate"] for tag, score in scores.items()}
+        )
+
+    def _scores(self) -> LocaleRates:
+        """Decode the validation utterances; what a base model writes may be known already."""
+        file = counts_path(self.settings.run_dir, step=self.state.step)
+        known = self.settings.validation.base_scores
+        if self.state.step == 0 and known is not None:
+            base = read_base_scores(known, settings=self.settings)
+            if self.worker.rank == 0:
+                write_rows(file, base.rows)
+            return base.locales
+        return validate(
+            self.objective.model,
+            utterances=self.validation,
+            worker=self.worker,
+            settings=self.settings,
+            counts_file=file,
         )
 
     def _best_steps(self) -> list[int]:

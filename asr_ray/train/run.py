@@ -56,19 +56,26 @@ class RunSummary:
     elapsed_s: float
 
 
-def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | None = None) -> RunSummary:
+def run_training(
+    settings: TrainSettings,
+    *,
+    watch: Callable[[Path], None] | None = None,
+    until_step: int | None = None,
+) -> RunSummary:
     """Train, or go on training, the run in `settings.run_dir` on the connected Ray cluster.
 
     A first Ctrl-C asks the workers to commit a checkpoint and stop; a second one stops at once.
 
     Args:
         watch: called about twice a second with the run folder, to show progress.
+        until_step: pause after this update, validated and committed; None goes on to `max_steps`. The
+            schedule of the learning rate is that of the whole run.
 
     Raises:
         EnvironmentFault: the cluster cannot hold the workers and still read data.
         DataError: the tokenizer lacks too many characters of the texts.
         TrainingError: the run failed for good.
-        Interrupted: stopped on request; the same call goes on.
+        Interrupted: stopped on request, or paused at `until_step`; the same call without it goes on.
     """
     settings = resolved(with_absolute_paths(settings))
     check_capacity(settings.resources, nodes=_nodes())
@@ -77,7 +84,12 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
         if not _is_finished(settings):
             _prepare_run_dir(settings)
             check_texts(settings, planned=planned)
-            _fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
+            _fit(
+                build_trainer(settings, planned=planned, until_step=until_step),
+                settings=settings,
+                watch=watch,
+                paused_at=until_step,
+            )
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
@@ -122,7 +134,9 @@ def check_texts(settings: TrainSettings, *, planned: PlannedData) -> None:
     check_coverage(coverage, max_unknown_share=settings.model.max_unknown_share)
 
 
-def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+def build_trainer(
+    settings: TrainSettings, *, planned: PlannedData, until_step: int | None = None
+) -> TorchTrainer:
     """Assemble the trainer of a run, and set what Ray Data is to keep to in this process from now on."""
     resources = settings.resources
     # An idle feed is normal during validation; Ray's guard would call it stuck.
@@ -132,7 +146,7 @@ def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrai
     context.execution_options.label_selector = resources.decode_labels
     return TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
-        train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name),  # type: ignore[arg-type]
+        train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name, until_step),  # type: ignore[arg-type]
         torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
         scaling_config=ScalingConfig(  # type: ignore[call-arg]  # the hints are those of Train V1
             num_workers=resources.num_workers,
@@ -168,7 +182,13 @@ def _placeholder() -> ray.data.Dataset:
     return ray.data.from_items([0])
 
 
-def _fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path], None] | None) -> None:
+def _fit(
+    trainer: TorchTrainer,
+    *,
+    settings: TrainSettings,
+    watch: Callable[[Path], None] | None,
+    paused_at: int | None,
+) -> None:
     """Run `fit` beside the main thread, which stays free for progress and Ctrl-C."""
     failure: list[Exception] = []
 
@@ -185,12 +205,14 @@ def _fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Pat
             thread.join(_POLL_S)
             if watch is not None:
                 watch(settings.run_dir)
+        # Whoever else may look into the folder can ask as well: a sweep ends its trials so.
+        asked = stopped.is_set() or stop_file(settings.run_dir).exists() or paused_at is not None
     if failure:
         raise TrainingError(
             f"{settings.run_dir}: training failed: {_root_cause(failure[0])}",
             fix="mend the cause; the same command resumes from the last checkpoint",
         ) from failure[0]
-    if stopped.is_set() and not _is_finished(settings):
+    if asked and not _is_finished(settings):
         raise Interrupted(
             f"{settings.run_dir}: stopped, checkpoint committed", fix="the same command resumes"
         )

@@ -35,11 +35,13 @@ class WorkerTask:
     Attributes:
         plan_digest: what a checkpoint must have been made with.
         mixes: name -> shares of the mixes that the run may read by.
+        until_step: update to pause after; None goes on to `max_steps`.
     """
 
     settings: TrainSettings
     plan_digest: str
     mixes: Mapping[str, Mapping[str, float]]
+    until_step: int | None = None
 
 
 def train_worker(task: WorkerTask) -> None:
@@ -74,6 +76,7 @@ def train_worker(task: WorkerTask) -> None:
         validation=validation,
         plan_digest=task.plan_digest,
         mixes=task.mixes,
+        until_step=task.until_step,
     )
     if loop.run().step >= settings.max_steps:
         export_model(loop, path=settings.run_dir / "best.nemo")
