@@ -34,6 +34,13 @@ from asr_ray.settings.prepare import (
     CorpusSettings,
     PrepareSettings,
 )
+from asr_ray.settings.sweep import (
+    AshaSettings,
+    FinalistSettings,
+    PbtSettings,
+    SweepFileSettings,
+    SweepSettings,
+)
 from asr_ray.settings.train import (
     CheckpointSettings,
     ResourceSettings,
@@ -42,6 +49,7 @@ from asr_ray.settings.train import (
 )
 
 __all__ = [
+    "AshaSettings",
     "AugmentSettings",
     "CalibrateSettings",
     "CheckDataSettings",
@@ -55,6 +63,7 @@ __all__ = [
     "DemoSettings",
     "DoctorSettings",
     "EvaluateSettings",
+    "FinalistSettings",
     "HubModel",
     "LocaleTag",
     "LoraSettings",
@@ -64,6 +73,7 @@ __all__ = [
     "ModelSettings",
     "NewLocaleSettings",
     "OptimSettings",
+    "PbtSettings",
     "PrepareSettings",
     "RateSettings",
     "ReplaySettings",
@@ -72,6 +82,8 @@ __all__ = [
     "SourceSettings",
     "SpecAugmentSettings",
     "SpeechSettings",
+    "SweepFileSettings",
+    "SweepSettings",
     "TrainSettings",
     "ValidationSettings",
 ]
