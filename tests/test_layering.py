@@ -39,6 +39,7 @@ MAY_IMPORT_RAY = {
     "train/worker.py",
     "evaluate/pool.py",
     "sweep/run.py",
+    "sweep/tuner.py",
     "doctor/cluster.py",
 }
 
@@ -88,6 +89,7 @@ DECIDING = (
     ),
     *(f"doctor/{name}.py" for name in ("checks", "facts", "versions")),
     *(f"train/calibration/{name}.py" for name in ("record", "fit", "use")),
+    *(f"sweep/{name}.py" for name in ("room", "halving", "search", "population")),
     *(f"evaluate/{name}.py" for name in ("objective", "conditions", "work", "gate", "snr")),
 )
 

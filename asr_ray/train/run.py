@@ -78,7 +78,7 @@ def run_training(
         Interrupted: stopped on request, or paused at `until_step`; the same call without it goes on.
     """
     settings = resolved(with_absolute_paths(settings))
-    check_capacity(settings.resources, nodes=_nodes())
+    check_capacity(settings.resources, nodes=cluster_nodes())
     planned = planned_data(settings)
     try:
         if not _is_finished(settings):
@@ -97,7 +97,7 @@ def run_training(
         raise
 
 
-def _nodes() -> list[Node]:
+def cluster_nodes() -> list[Node]:
     """Return the living nodes of the connected cluster."""
     alive = [node for node in ray.nodes() if node["Alive"]]
     return [
@@ -199,7 +199,7 @@ def _fit(
             failure.append(error)
 
     thread = threading.Thread(target=fit, name="trainer", daemon=True)
-    with _stop_on_interrupt(settings.run_dir) as stopped:
+    with stop_on_interrupt(settings.run_dir) as stopped:
         thread.start()
         while thread.is_alive():
             thread.join(_POLL_S)
@@ -218,7 +218,7 @@ def _fit(
         )
 
 
-class _stop_on_interrupt:
+class stop_on_interrupt:
     """First SIGINT or SIGTERM: ask for a checkpoint and a stop. Second: leave at once."""
 
     def __init__(self, run_dir: Path) -> None:

@@ -1,0 +1,317 @@
+"""A sweep on a Ray cluster: trials in stages, each written down as it goes, and a decision at the end.
+
+    base       the untuned model is scored once, for all
+    explore    baselines, and what the search proposes
+    check      the mix that a proxy design predicts to be best
+    seeds      finalists and baselines with other seeds
+    test       finalists and baselines on the test set
+
+Every stage is a list of trials in the book, or what comes next given the book. So the same call after a
+kill finds the same trials: those that ended are not run again, the others go on from their checkpoints.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from asr_ray.data.catalog import Catalog
+from asr_ray.errors import AsrRayError, ConfigError, EnvironmentFault, Interrupted, TrainingError
+from asr_ray.files import write_whole
+from asr_ray.settings import TrainSettings
+from asr_ray.sweep.book import BASE_SCORES, Book
+from asr_ray.sweep.halving import leaders
+from asr_ray.sweep.mixes import hours_by_locale
+from asr_ray.sweep.population import Member, check_population, generation, num_generations
+from asr_ray.sweep.records import DONE, TrialRecord
+from asr_ray.sweep.room import trials_at_once
+from asr_ray.sweep.search import check_search, propose
+from asr_ray.sweep.space import Sweep
+from asr_ray.sweep.trial import Task, tidy
+from asr_ray.sweep.tuner import Next, run_trials
+from asr_ray.train.base_scores import measure_base, read_base_scores
+from asr_ray.train.loop import stop_file
+from asr_ray.train.run import cluster_nodes, stop_on_interrupt
+from asr_ray.train.setup import resolved, with_absolute_paths
+
+_POLL_S = 0.5
+
+Watch = Callable[[Mapping[str, TrialRecord]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepResult:
+    """How a sweep ended."""
+
+    out: Path
+    records: Mapping[str, TrialRecord]
+    decision: Any
+
+
+def run_sweep(sweep: Sweep, *, watch: Watch | None = None) -> SweepResult:
+    """Run a sweep, or go on with it, on the connected Ray cluster.
+
+    A first Ctrl-C asks all trials to commit a checkpoint and stop; a second one stops at once.
+
+    Args:
+        watch: called about twice a second with the trials, to show progress.
+
+    Raises:
+        ConfigError: the folder holds a sweep of another configuration.
+        EnvironmentFault: not one trial fits into the cluster, or another process works in the folder.
+        TrainingError: all trials failed.
+        Interrupted: stopped on request; the same call goes on.
+    """
+    out = sweep.settings.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with _alone_in(out):
+            return _Run(sweep, watch=watch).run()
+    except AsrRayError as error:
+        # `ray job submit` flattens exit codes; whoever submitted reads this one.
+        write_whole(out / "summary.json", json.dumps({"exit_code": error.exit_code, "error": str(error)}))
+        raise
+
+
+class _Run:
+    """One call of `run_sweep`."""
+
+    def __init__(self, sweep: Sweep, *, watch: Watch | None) -> None:
+        check_search(sweep)
+        if sweep.settings.search == "pbt":
+            check_population(sweep)
+        out = sweep.settings.out.resolve()
+        _check_unchanged(sweep, path=out / "sweep.json")
+        configured = sweep.settings_of(sweep.configured, run_dir=out)
+        self.settings: TrainSettings = resolved(with_absolute_paths(configured))
+        catalog = Catalog.read(self.settings.data.train / "catalog.parquet")
+        self.sweep = sweep.with_hours(hours_by_locale(catalog.seconds_by_key))
+        self.at_once = trials_at_once(
+            self.settings.resources, nodes=cluster_nodes(), wanted=sweep.settings.max_concurrent_trials
+        )
+        self.book = Book(self.sweep, seconds_by_key=catalog.seconds_by_key)
+        self.watch = watch
+        self.stopping = threading.Event()
+        self.base: Mapping[str, float] = {}
+
+    def run(self) -> SweepResult:
+        """Go through the stages."""
+        self.base = self._base_rates()
+        baselines = self._baselines() if self.sweep.settings.baselines else []
+        match self.sweep.settings.search:
+            case "grid":
+                grid = enumerate(self.sweep.grid())
+                names = [self._plan(f"search-{number:03d}", values) for number, values in grid]
+                self._train([*baselines, *names])
+            case "pbt":
+                self._evolve(baselines)
+            case _:
+                names = [name for name, each in self.book.records.items() if each.stage == "search"]
+                self._train([*baselines, *names], more=self._propose)
+        if not leaders(self.book.records, count=1):
+            failed = [each for each in self.book.records.values() if each.reason]
+            raise TrainingError(
+                f"{self.book.out}: not one of {len(self.book.records)} trials was trained to the end"
+                + (f"; {failed[0].name}: {failed[0].reason}" if failed else ""),
+                fix="mend the cause and choose another sweep.out, or remove trials.jsonl there",
+            )
+        self._train(self._seeds())
+        return SweepResult(out=self.book.out, records=self.book.records, decision=None)
+
+    def _base_rates(self) -> dict[str, float]:
+        """Locale -> error rate of the untuned model, measured once where a worker would stand."""
+        path = self.book.out / BASE_SCORES
+        if not path.exists():
+            resources = self.settings.resources
+            measure = ray.remote(measure_base).options(
+                num_cpus=resources.cpus_per_worker,
+                num_gpus=resources.gpus_per_worker,
+                label_selector=resources.worker_labels,
+            )
+            ray.get(measure.remote(self.settings, path=path))
+        scores = read_base_scores(path, settings=self.settings)
+        return {locale: score["rate"] for locale, score in scores.locales.items()}
+
+    def _baselines(self) -> list[str]:
+        return [
+            self.book.plan(f"baseline-{name}", values, stage="baseline").name
+            for name, values in self.sweep.baselines().items()
+        ]
+
+    def _plan(self, name: str, values: Mapping[str, Any]) -> str:
+        return self.book.plan(name, values, stage="search").name
+
+    def _propose(self) -> TrialRecord | None:
+        records = self.book.records
+        number = sum(record.stage == "search" for record in records.values())
+        if number >= self.sweep.settings.num_trials:
+            return None
+        values = propose(self.sweep, records, number=number)
+        return self.book.plan(f"search-{number:03d}", values, stage="search")
+
+    def _evolve(self, baselines: Sequence[str]) -> None:
+        """Train the population, segment by segment."""
+        last = num_generations(self.sweep) - 1
+        for number in range(last + 1):
+            members = {
+                member.name: member for member in generation(self.sweep, self.book.records, number=number)
+            }
+            names = [self._plan(member.name, member.values) for member in members.values()]
+            self._train([*baselines, *names], members=members, is_last=number == last)
+
+    def _seeds(self) -> list[str]:
+        """Write down the runs of the finalists with other seeds."""
+        wanted = self.sweep.settings.finalists
+        if wanted is None:
+            return []
+        records = self.book.records
+        chosen = leaders(records, count=wanted.count)
+        if wanted.baselines:
+            chosen += [
+                name
+                for name, each in records.items()
+                if each.stage == "baseline" and each.status == "finished" and name not in chosen
+            ]
+        planned = []
+        # Seed by seed, so that a sweep that is cut short has compared all of them equally often.
+        for extra in range(1, wanted.seeds):
+            for name in chosen:
+                own = records[name]
+                repeated = self.book.plan(
+                    f"{name}-seed{extra + 1}", own.values, stage="seed", seed=own.seed + extra, repeats=name
+                )
+                planned.append(repeated.name)
+        return planned
+
+    def _train(
+        self,
+        names: Sequence[str],
+        *,
+        more: Next = lambda: None,
+        members: Mapping[str, Member] = {},
+        is_last: bool = True,
+    ) -> None:
+        """Train what is open, in a thread beside this one, which shows progress and hears Ctrl-C."""
+        open_names = [name for name in names if self.book.records[name].status not in DONE]
+        first = next(iter(open_names), None)
+        if first is None:
+            proposed = more()
+            if proposed is None:
+                return
+            open_names = [proposed.name]
+
+        def task_of(record: TrialRecord) -> Task:
+            member = members.get(record.name)
+            return Task(
+                name=record.name,
+                settings=self.book.settings_of(record),
+                retries=self.sweep.settings.max_retries,
+                until_step=None if member is None or is_last else member.until_step,
+                parent=Path(self.book.records[member.parent].run_dir) if member and member.parent else None,
+            )
+
+        failure: list[BaseException] = []
+
+        def fit() -> None:
+            try:
+                run_trials(
+                    self.book,
+                    names=open_names,
+                    more=more,
+                    task_of=task_of,
+                    base=self.base,
+                    at_once=self.at_once,
+                    stopping=self.stopping,
+                )
+            except (AsrRayError, ray.exceptions.RayError, RuntimeError) as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=fit, name="sweep", daemon=True)
+        with stop_on_interrupt(self.book.out) as stopped:
+            thread.start()
+            while thread.is_alive():
+                thread.join(_POLL_S)
+                self._look(asked_to_stop=stopped.is_set())
+        if failure:
+            raise failure[0]
+        if self.stopping.is_set():
+            raise Interrupted(
+                f"{self.book.out}: stopped, checkpoints of its trials committed",
+                fix="the same command resumes",
+            )
+        self._tidy(parents={member.name for member in members.values()} if not is_last else set())
+
+    def _look(self, *, asked_to_stop: bool) -> None:
+        records = self.book.records
+        if self.watch is not None:
+            self.watch(records)
+        if asked_to_stop:
+            self.stopping.set()
+            for record in records.values():
+                if record.status == "running" and Path(record.run_dir).is_dir():
+                    # Again and again: a run that is just beginning removes what it finds.
+                    stop_file(Path(record.run_dir)).touch()
+
+    def _tidy(self, *, parents: set[str]) -> None:
+        """Remove the weights of trials that lost; what is still to be compared, or gone on from, stays."""
+        wanted = self.sweep.settings.finalists
+        records = self.book.records
+        kept = {*leaders(records, count=wanted.count if wanted else 1), *parents}
+        for name, record in records.items():
+            if name in kept or record.status not in DONE or record.stage in ("baseline", "seed"):
+                continue
+            tidy(Path(record.run_dir))
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Hold the folder of a sweep, until the process ends in whatever way.
+
+    Raises:
+        EnvironmentFault: another process holds it.
+    """
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EnvironmentFault(
+                f"{out}: another process runs this sweep", fix="wait for it, or choose another sweep.out"
+            ) from error
+        yield
+
+
+def _check_unchanged(sweep: Sweep, *, path: Path) -> None:
+    """Raise ConfigError when the folder holds trials that could not be compared with those to come."""
+    runs = {key: value for key, value in sweep.tree.items() if key not in ("run_dir", "resources")}
+    space = {each.key: repr(each.range) for each in sweep.space}
+    search = {"search": sweep.settings.search, "seed": sweep.settings.seed}
+    here = json.loads(json.dumps({"run": runs, "space": space, "sweep": search}, default=str))
+    if not path.exists():
+        write_whole(path, json.dumps(here, indent=1))
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    if differing := sorted(_flat(here).items() ^ _flat(there).items()):
+        names = ", ".join(dict.fromkeys(key for key, _ in differing))
+        raise ConfigError(
+            f"{path.parent} holds a sweep that differs in {names}: its trials cannot be compared with new ones",
+            fix="restore the configuration, or choose another sweep.out",
+        )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    found = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = json.dumps(value)
+    return found
