@@ -1,4 +1,4 @@
-"""The records of a sweep while it runs: one writer, many readers, every change on the disk before it counts."""
+"""The records of a sweep while it runs: one writer, and every change is on the disk before it counts."""
 
 from __future__ import annotations
 

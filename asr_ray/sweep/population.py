@@ -47,7 +47,7 @@ def check_population(sweep: Sweep) -> None:
     """Raise ConfigError where the space holds what cannot change during a run."""
     if fixed := [each.key for each in sweep.space if not each.key.startswith(_MIX)]:
         raise ConfigError(
-            f"{sweep.path or '--set'}: search pbt changes the mix during the run, and {', '.join(fixed)} cannot",
+            f"{sweep.path or '--set'}: search pbt changes the mix during the run; {', '.join(fixed)} cannot",
             fix="give these keys one value, or search with optuna",
         )
     if sweep.settings_of(sweep.configured, run_dir=Path("sweep")).data.mix.schedule:

@@ -15,10 +15,9 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +301,7 @@ def _check_unchanged(sweep: Sweep, *, path: Path) -> None:
     if differing := sorted(_flat(here).items() ^ _flat(there).items()):
         names = ", ".join(dict.fromkeys(key for key, _ in differing))
         raise ConfigError(
-            f"{path.parent} holds a sweep that differs in {names}: its trials cannot be compared with new ones",
+            f"{path.parent} holds a sweep that differs in {names}, so its trials compare with no new ones",
             fix="restore the configuration, or choose another sweep.out",
         )
 

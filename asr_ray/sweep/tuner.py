@@ -177,12 +177,9 @@ class Clerk(Callback):
         record = self.book.update(
             record.name, rungs=(*record.rungs, rung), counts=str(file), elapsed_s=elapsed_s
         )
-        asha = self.book.sweep.settings.asha
-        if (
-            asha is None
-            or self.book.sweep.settings.search not in ("random", "optuna")
-            or rung.step >= settings.max_steps
-        ):
+        sweep = self.book.sweep.settings
+        asha = sweep.asha if sweep.search in ("random", "optuna") else None
+        if asha is None or rung.step >= settings.max_steps:
             return
         total_s = rung.audio_s / rung.step * settings.max_steps
         reason = reason_to_stop(record.name, self.book.records, asha=asha, total_s=total_s)
