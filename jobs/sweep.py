@@ -28,7 +28,8 @@ def act(job: Job[Sweep]) -> None:
     from asr_ray.sweep.run import run_sweep
 
     # With the dashboard: without one, Ray never learns that the driver of a trial died, and keeps its places.
-    start_ray(dashboard=True)
+    resources = job.settings.settings_of(job.settings.configured, run_dir=job.settings.settings.out).resources
+    start_ray(dashboard=True, num_cpus=resources.local_cpus)
     with SweepProgress(console=Console(stderr=job.as_json, highlight=False)) as progress:
         result = run_sweep(job.settings, watch=progress.update)
     job.show(

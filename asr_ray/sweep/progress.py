@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from asr_ray.sweep.mixes import by_locale
-from asr_ray.sweep.records import TrialRecord
+from asr_ray.sweep.records import DONE, TrialRecord
 
 
 class SweepProgress:
@@ -60,9 +60,7 @@ def line(record: TrialRecord) -> str:
 
 def screen(records: Mapping[str, TrialRecord]) -> Table:
     """Return all trials as a table, in the order in which they were planned."""
-    done = sum(
-        record.status in ("finished", "stopped", "failed", "infeasible") for record in records.values()
-    )
+    done = sum(record.status in DONE for record in records.values())
     table = Table(title=f"{done} of {len(records)} trials so far", box=None, header_style="dim")
     for column in ("trial", "status", "mix", "step", "objective", "guards"):
         table.add_column(column, justify="right" if column in ("step", "objective") else "left")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.tune import TuneError
 
 from asr_ray.data.catalog import Catalog
 from asr_ray.errors import AsrRayError, ConfigError, EnvironmentFault, Interrupted, TrainingError
@@ -218,7 +219,8 @@ class _Run:
                 parent=Path(self.book.records[member.parent].run_dir) if member and member.parent else None,
             )
 
-        failure: list[BaseException] = []
+        failure: list[Exception] = []
+        ended = threading.Event()
 
         def fit() -> None:
             try:
@@ -231,8 +233,10 @@ class _Run:
                     at_once=self.at_once,
                     stopping=self.stopping,
                 )
-            except (AsrRayError, ray.exceptions.RayError, RuntimeError) as error:
+            except (AsrRayError, ray.exceptions.RayError, TuneError, RuntimeError) as error:
                 failure.append(error)
+            else:
+                ended.set()
 
         thread = threading.Thread(target=fit, name="sweep", daemon=True)
         with stop_on_interrupt(self.book.out) as stopped:
@@ -240,8 +244,13 @@ class _Run:
             while thread.is_alive():
                 thread.join(_POLL_S)
                 self._look(asked_to_stop=stopped.is_set())
-        if failure:
+        if failure and isinstance(failure[0], AsrRayError):
             raise failure[0]
+        if not ended.is_set():
+            raise TrainingError(
+                f"{self.book.out}: Ray Tune ended with an error: {failure[0] if failure else 'see above'}",
+                fix="mend the cause; the same command goes on",
+            ) from (failure[0] if failure else None)
         if self.stopping.is_set():
             raise Interrupted(
                 f"{self.book.out}: stopped, checkpoints of its trials committed",

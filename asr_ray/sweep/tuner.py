@@ -119,6 +119,10 @@ class Line(Searcher):
     ) -> None:
         """Nothing to learn: proposals are made from the book."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune writes down what it is given, to be restored, which never happens."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the book is kept."""
 
@@ -131,6 +135,10 @@ class Clerk(Callback):
 
     def __init__(self, book: Book, *, base: Mapping[str, float]) -> None:
         self.book, self.base = book, base
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, see `Line`."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: Sequence[Trial], trial: Trial, **info: Any) -> None:
         """Count the attempt."""
