@@ -36,7 +36,7 @@ from asr_ray.sweep.records import DONE, TrialRecord
 from asr_ray.sweep.room import trials_at_once
 from asr_ray.sweep.search import check_search, propose
 from asr_ray.sweep.space import Sweep
-from asr_ray.sweep.trial import Task, tidy
+from asr_ray.sweep.trial import Driver, Task, drive, tidy
 from asr_ray.sweep.tuner import Next, run_trials
 from asr_ray.train.base_scores import measure_base, read_base_scores
 from asr_ray.train.loop import stop_file
@@ -57,13 +57,14 @@ class SweepResult:
     decision: Any
 
 
-def run_sweep(sweep: Sweep, *, watch: Watch | None = None) -> SweepResult:
+def run_sweep(sweep: Sweep, *, watch: Watch | None = None, driver: Driver = drive) -> SweepResult:
     """Run a sweep, or go on with it, on the connected Ray cluster.
 
     A first Ctrl-C asks all trials to commit a checkpoint and stop; a second one stops at once.
 
     Args:
         watch: called about twice a second with the trials, to show progress.
+        driver: makes the runs; another one than training itself is for tests.
 
     Raises:
         ConfigError: the folder holds a sweep of another configuration.
@@ -75,7 +76,7 @@ def run_sweep(sweep: Sweep, *, watch: Watch | None = None) -> SweepResult:
     out.mkdir(parents=True, exist_ok=True)
     try:
         with _alone_in(out):
-            return _Run(sweep, watch=watch).run()
+            return _Run(sweep, watch=watch, driver=driver).run()
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
         write_whole(out / "summary.json", json.dumps({"exit_code": error.exit_code, "error": str(error)}))
@@ -85,7 +86,7 @@ def run_sweep(sweep: Sweep, *, watch: Watch | None = None) -> SweepResult:
 class _Run:
     """One call of `run_sweep`."""
 
-    def __init__(self, sweep: Sweep, *, watch: Watch | None) -> None:
+    def __init__(self, sweep: Sweep, *, watch: Watch | None, driver: Driver) -> None:
         check_search(sweep)
         if sweep.settings.search == "pbt":
             check_population(sweep)
@@ -99,7 +100,7 @@ class _Run:
             self.settings.resources, nodes=cluster_nodes(), wanted=sweep.settings.max_concurrent_trials
         )
         self.book = Book(self.sweep, seconds_by_key=catalog.seconds_by_key)
-        self.watch = watch
+        self.watch, self.driver = watch, driver
         self.stopping = threading.Event()
         self.base: Mapping[str, float] = {}
 
@@ -232,6 +233,7 @@ class _Run:
                     base=self.base,
                     at_once=self.at_once,
                     stopping=self.stopping,
+                    driver=self.driver,
                 )
             except (AsrRayError, ray.exceptions.RayError, TuneError, RuntimeError) as error:
                 failure.append(error)

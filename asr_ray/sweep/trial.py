@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from asr_ray.errors import AsrRayError, Interrupted, TrainingError
 from asr_ray.metrics import metrics_path, read
@@ -38,6 +38,14 @@ class Task:
     retries: int = 0
     until_step: int | None = None
     parent: Path | None = None
+
+
+class Driver(Protocol):
+    """`drive`, or something that keeps its promises."""
+
+    def __call__(self, task: Task, *, tell: Tell) -> None:
+        """Make the run of a task and tell of it."""
+        ...
 
 
 def drive(task: Task, *, tell: Tell) -> None:

@@ -7,6 +7,7 @@ the sweep, so each start of a sweep is a new experiment of Tune over the trials 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from asr_ray.sweep.book import Book
 from asr_ray.sweep.halving import reason_to_stop
 from asr_ray.sweep.records import DONE as ENDED
 from asr_ray.sweep.records import Rung, TrialRecord
-from asr_ray.sweep.trial import DONE, FAILED, PAUSED, RUNG, Task, drive
+from asr_ray.sweep.trial import DONE, FAILED, PAUSED, RUNG, Driver, Task, drive
 from asr_ray.train.loop import stop_file
 from asr_ray.train.validate import counts_path
 
@@ -45,6 +46,7 @@ def run_trials(
     base: Mapping[str, float],
     at_once: int,
     stopping: threading.Event,
+    driver: Driver = drive,
 ) -> None:
     """Run trials until none is left, and write down what becomes of them.
 
@@ -54,9 +56,12 @@ def run_trials(
         base: locale -> error rate of the untuned model.
         at_once: trials side by side.
         stopping: when set, no trial is started any more.
+        driver: makes the run of a task, in a process of its own.
     """
+    # The new display of Tune draws tables even when told to be silent.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     clerk = Clerk(book, base=base)
-    line = Line(book, names=names, more=more, task_of=task_of, stopping=stopping)
+    line = Line(book, names=names, more=more, task_of=task_of, stopping=stopping, driver=driver)
     tuner = tune.Tuner(
         tune.with_resources(_drive, {"CPU": _DRIVER_CPUS}),
         tune_config=tune.TuneConfig(
@@ -78,8 +83,8 @@ def run_trials(
 
 def _drive(config: Mapping[str, Any]) -> None:
     """What Tune starts in a process of its own for each trial."""
-    task: Task = config["task"]
-    drive(task, tell=lambda said: tune.report({"said": dict(said)}))
+    driver: Driver = config["driver"]
+    driver(config["task"], tell=lambda said: tune.report({"said": dict(said)}))
 
 
 class Line(Searcher):
@@ -93,9 +98,11 @@ class Line(Searcher):
         more: Next,
         task_of: Callable[[TrialRecord], Task],
         stopping: threading.Event,
+        driver: Driver,
     ) -> None:
         super().__init__(metric="said", mode="min")
         self.book, self.more, self.task_of, self.stopping = book, more, task_of, stopping
+        self.driver = driver
         self.names = deque(names)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
@@ -103,7 +110,7 @@ class Line(Searcher):
         record = None if self.stopping.is_set() else self._next()
         if record is None:
             return Searcher.FINISHED
-        return {"name": record.name, "task": self.task_of(record)}
+        return {"name": record.name, "task": self.task_of(record), "driver": self.driver}
 
     def _next(self) -> TrialRecord | None:
         while self.names:
