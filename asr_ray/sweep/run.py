@@ -12,12 +12,10 @@ kill finds the same trials: those that ended are not run again, the others go on
 
 from __future__ import annotations
 
-import fcntl
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +23,26 @@ import ray
 from ray.tune import TuneError
 
 from asr_ray.data.catalog import Catalog
-from asr_ray.errors import AsrRayError, ConfigError, EnvironmentFault, Interrupted, TrainingError
+from asr_ray.errors import AsrRayError, ConfigError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.settings import TrainSettings
 from asr_ray.sweep.book import BASE_SCORES, Book
+from asr_ray.sweep.finals import score_finals
+from asr_ray.sweep.folder import alone_in, check_unchanged
 from asr_ray.sweep.halving import leaders
 from asr_ray.sweep.mixes import hours_by_locale
 from asr_ray.sweep.population import Member, check_population, generation, num_generations
-from asr_ray.sweep.records import DONE, TrialRecord
+from asr_ray.sweep.proxies import predicted_mix
+from asr_ray.sweep.proxy import design
+from asr_ray.sweep.records import DONE, Stage, TrialRecord
 from asr_ray.sweep.room import trials_at_once
 from asr_ray.sweep.search import check_search, propose
-from asr_ray.sweep.space import Sweep
+from asr_ray.sweep.space import RATIOS, Sweep
 from asr_ray.sweep.trial import Driver, Task, drive, tidy
-from asr_ray.sweep.tuner import Next, run_trials
+from asr_ray.sweep.tuner import Next, policy_of, run_trials
 from asr_ray.train.base_scores import measure_base, read_base_scores
 from asr_ray.train.loop import stop_file
-from asr_ray.train.run import cluster_nodes, stop_on_interrupt
+from asr_ray.train.run import cluster_nodes, root_cause, stop_on_interrupt
 from asr_ray.train.setup import resolved, with_absolute_paths
 
 _POLL_S = 0.5
@@ -75,7 +77,7 @@ def run_sweep(sweep: Sweep, *, watch: Watch | None = None, driver: Driver = driv
     out = sweep.settings.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone_in(out):
+        with alone_in(out):
             return _Run(sweep, watch=watch, driver=driver).run()
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
@@ -91,7 +93,7 @@ class _Run:
         if sweep.settings.search == "pbt":
             check_population(sweep)
         out = sweep.settings.out.resolve()
-        _check_unchanged(sweep, path=out / "sweep.json")
+        check_unchanged(sweep, path=out / "sweep.json")
         configured = sweep.settings_of(sweep.configured, run_dir=out)
         self.settings: TrainSettings = resolved(with_absolute_paths(configured))
         catalog = Catalog.read(self.settings.data.train / "catalog.parquet")
@@ -115,6 +117,8 @@ class _Run:
                 self._train([*baselines, *names])
             case "pbt":
                 self._evolve(baselines)
+            case "proxy":
+                self._check_prediction(baselines)
             case _:
                 names = [name for name, each in self.book.records.items() if each.stage == "search"]
                 self._train([*baselines, *names], more=self._propose)
@@ -125,7 +129,16 @@ class _Run:
                 + (f"; {failed[0].name}: {failed[0].reason}" if failed else ""),
                 fix="mend the cause and choose another sweep.out, or remove trials.jsonl there",
             )
-        self._train(self._seeds())
+        finalists = self._finalists()
+        self._train(self._seeds(finalists))
+        if self.sweep.settings.test is not None:
+            records = self.book.records.values()
+            names = [each.name for each in records if {each.name, each.repeats} & {*finalists}]
+            score_finals(
+                self.book,
+                names=[name for name in names if self.book.records[name].status == "finished"],
+                settings=self.settings,
+            )
         return SweepResult(out=self.book.out, records=self.book.records, decision=None)
 
     def _base_rates(self) -> dict[str, float]:
@@ -148,8 +161,8 @@ class _Run:
             for name, values in self.sweep.baselines().items()
         ]
 
-    def _plan(self, name: str, values: Mapping[str, Any]) -> str:
-        return self.book.plan(name, values, stage="search").name
+    def _plan(self, name: str, values: Mapping[str, Any], *, stage: Stage = "search") -> str:
+        return self.book.plan(name, values, stage=stage).name
 
     def _propose(self) -> TrialRecord | None:
         records = self.book.records
@@ -169,19 +182,40 @@ class _Run:
             names = [self._plan(member.name, member.values) for member in members.values()]
             self._train([*baselines, *names], members=members, is_last=number == last)
 
-    def _seeds(self) -> list[str]:
-        """Write down the runs of the finalists with other seeds."""
+    def _check_prediction(self, baselines: Sequence[str]) -> None:
+        """Train the designed mixes, fit them, and train the mix that the fit predicts to be best."""
+        if self.sweep.simplex is None:
+            raise ConfigError(
+                "a proxy design needs groups of locales", fix="give data.mix.ratios as a simplex"
+            )
+        designed = [
+            self._plan(f"proxy-{name}", {RATIOS: shares}, stage="proxy")
+            for name, shares in design(self.sweep.simplex).items()
+        ]
+        self._train([*baselines, *designed])
+        policy = policy_of(self.settings.validation)
+        found = predicted_mix(self.sweep, self.book.records, base=self.base, policy=policy)
+        write_whole(self.book.out / "prediction.json", json.dumps(asdict(found), indent=1))
+        self._train([self._plan("check-predicted", {RATIOS: found.shares}, stage="check")])
+
+    def _finalists(self) -> list[str]:
+        """Return the best trials, and the baselines to compare them with."""
         wanted = self.sweep.settings.finalists
-        if wanted is None:
-            return []
         records = self.book.records
-        chosen = leaders(records, count=wanted.count)
-        if wanted.baselines:
+        chosen = leaders(records, count=wanted.count if wanted else 1)
+        if wanted is None or wanted.baselines:
             chosen += [
                 name
                 for name, each in records.items()
                 if each.stage == "baseline" and each.status == "finished" and name not in chosen
             ]
+        return chosen
+
+    def _seeds(self, chosen: Sequence[str]) -> list[str]:
+        """Write down the runs of the finalists with other seeds."""
+        wanted, records = self.sweep.settings.finalists, self.book.records
+        if wanted is None:
+            return []
         planned = []
         # Seed by seed, so that a sweep that is cut short has compared all of them equally often.
         for extra in range(1, wanted.seeds):
@@ -203,8 +237,7 @@ class _Run:
     ) -> None:
         """Train what is open, in a thread beside this one, which shows progress and hears Ctrl-C."""
         open_names = [name for name in names if self.book.records[name].status not in DONE]
-        first = next(iter(open_names), None)
-        if first is None:
+        if not open_names:
             proposed = more()
             if proposed is None:
                 return
@@ -250,7 +283,7 @@ class _Run:
             raise failure[0]
         if not ended.is_set():
             raise TrainingError(
-                f"{self.book.out}: Ray Tune ended with an error: {failure[0] if failure else 'see above'}",
+                f"{self.book.out}: Ray Tune ended with an error: {root_cause(failure[0]) if failure else 'see above'}",
                 fix="mend the cause; the same command goes on",
             ) from (failure[0] if failure else None)
         if self.stopping.is_set():
@@ -280,48 +313,3 @@ class _Run:
             if name in kept or record.status not in DONE or record.stage in ("baseline", "seed"):
                 continue
             tidy(Path(record.run_dir))
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Hold the folder of a sweep, until the process ends in whatever way.
-
-    Raises:
-        EnvironmentFault: another process holds it.
-    """
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EnvironmentFault(
-                f"{out}: another process runs this sweep", fix="wait for it, or choose another sweep.out"
-            ) from error
-        yield
-
-
-def _check_unchanged(sweep: Sweep, *, path: Path) -> None:
-    """Raise ConfigError when the folder holds trials that could not be compared with those to come."""
-    runs = {key: value for key, value in sweep.tree.items() if key not in ("run_dir", "resources")}
-    space = {each.key: repr(each.range) for each in sweep.space}
-    search = {"search": sweep.settings.search, "seed": sweep.settings.seed}
-    here = json.loads(json.dumps({"run": runs, "space": space, "sweep": search}, default=str))
-    if not path.exists():
-        write_whole(path, json.dumps(here, indent=1))
-        return
-    there = json.loads(path.read_text(encoding="utf-8"))
-    if differing := sorted(_flat(here).items() ^ _flat(there).items()):
-        names = ", ".join(dict.fromkeys(key for key, _ in differing))
-        raise ConfigError(
-            f"{path.parent} holds a sweep that differs in {names}, so its trials compare with no new ones",
-            fix="restore the configuration, or choose another sweep.out",
-        )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = json.dumps(value)
-    return found

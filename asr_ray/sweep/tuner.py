@@ -100,7 +100,7 @@ class Line(Searcher):
         stopping: threading.Event,
         driver: Driver,
     ) -> None:
-        super().__init__(metric="said", mode="min")
+        super().__init__()  # without a metric: Tune is to optimise nothing
         self.book, self.more, self.task_of, self.stopping = book, more, task_of, stopping
         self.driver = driver
         self.names = deque(names)

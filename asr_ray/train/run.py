@@ -209,7 +209,7 @@ def _fit(
         asked = stopped.is_set() or stop_file(settings.run_dir).exists() or paused_at is not None
     if failure:
         raise TrainingError(
-            f"{settings.run_dir}: training failed: {_root_cause(failure[0])}",
+            f"{settings.run_dir}: training failed: {root_cause(failure[0])}",
             fix="mend the cause; the same command resumes from the last checkpoint",
         ) from failure[0]
     if asked and not _is_finished(settings):
@@ -244,12 +244,12 @@ class stop_on_interrupt:
         stop_file(self.run_dir).touch()
 
 
-def _root_cause(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """The first line a person can act on, from inside Ray's wrappers."""
     failures = getattr(error, "worker_failures", None)
     if failures:
         rank, cause = next(iter(failures.items()))
-        return f"rank {rank}: {_root_cause(cause)}"
+        return f"rank {rank}: {root_cause(cause)}"
     cause = getattr(error, "_base_exc", error)  # Ray keeps the original beside its traceback
     if isinstance(cause, AsrRayError):
         return cause.message
