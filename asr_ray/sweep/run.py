@@ -283,7 +283,7 @@ class _Run:
             raise failure[0]
         if not ended.is_set():
             raise TrainingError(
-                f"{self.book.out}: Ray Tune ended with an error: {root_cause(failure[0]) if failure else 'see above'}",
+                f"{self.book.out}: Ray Tune ended: {root_cause(failure[0]) if failure else 'see above'}",
                 fix="mend the cause; the same command goes on",
             ) from (failure[0] if failure else None)
         if self.stopping.is_set():
