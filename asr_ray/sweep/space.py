@@ -105,7 +105,7 @@ class Sweep:
             put(tree, tuple(key.split(".")), value)
         simplex, shares = self.simplex, values.get(RATIOS)
         if simplex is not None and isinstance(shares, Mapping) and shares.keys() == simplex.groups.keys():
-            alpha = tree.get("data", {}).get("mix", {}).get("alpha", 0.5)
+            alpha = at(tree, ALPHA.split("."))
             put(tree, tuple(RATIOS.split(".")), self._ratios(simplex, shares, alpha=alpha))
         tree["run_dir"] = str(run_dir)
         if seed is not None:
@@ -165,6 +165,17 @@ class Sweep:
         if not all(each.range.holds(point.get(each.key)) for each in self.space):
             return None
         return {each.key: point[each.key] for each in self.space}
+
+    def parts(self) -> dict[str, float]:
+        """Return locale -> its part of the share of its group; {} where no groups are searched.
+
+        Raises:
+            ConfigError: a group has several locales, and `hours` are not known.
+        """
+        simplex, alpha = self.simplex, at(self.tree, ALPHA.split("."))
+        if simplex is None:
+            return {}
+        return self._ratios(simplex, dict.fromkeys(simplex.groups, 1.0), alpha=alpha)
 
     def _baseline_mixes(self) -> dict[str, Values]:
         simplex = self.simplex
