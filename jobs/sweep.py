@@ -33,9 +33,10 @@ def act(job: Job[Sweep]) -> None:
     with SweepProgress(console=Console(stderr=job.as_json, highlight=False)) as progress:
         result = run_sweep(job.settings, watch=progress.update)
     job.show(
-        result.to_json(),
+        result.conclusion.to_json(),
         human=lambda console: console.print(
-            f"{result.decision.reason}\nreport: {result.out / 'report.html'}\nnext: {result.decision.command}"
+            f"{result.conclusion.decision.reason}\nreport: {result.out / 'report.html'}\n"
+            f"next: {result.conclusion.decision.command}"
         ),
     )
 

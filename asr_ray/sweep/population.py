@@ -71,11 +71,11 @@ def generation(sweep: Sweep, records: Mapping[str, TrialRecord], *, number: int)
     size = sweep.settings.pbt.population
     if number == 0:
         # One member begins with what is configured; the others are drawn.
-        drawn = [sweep.in_space(sweep.configured) or sweep.sample(rng)]
-        drawn += [sweep.sample(rng) for _ in range(size - 1)]
+        first = [sweep.in_space(sweep.configured) or sweep.sample(rng)]
+        first += [sweep.sample(rng) for _ in range(size - 1)]
         return [
             Member(name=_name(0, place), drawn=values, values=values, parent=None, until_step=until_step)
-            for place, values in enumerate(drawn)
+            for place, values in enumerate(first)
         ]
     before = generation(sweep, records, number=number - 1)
     order = sorted(range(size), key=lambda place: _rank(records[before[place].name]))

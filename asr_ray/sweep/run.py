@@ -27,6 +27,8 @@ from asr_ray.errors import AsrRayError, ConfigError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.settings import TrainSettings
 from asr_ray.sweep.book import BASE_SCORES, Book
+from asr_ray.sweep.conclude import Conclusion, conclude, policy_of, write_conclusion
+from asr_ray.sweep.counts import counts_of, read_counts
 from asr_ray.sweep.finals import score_finals
 from asr_ray.sweep.folder import alone_in, check_unchanged
 from asr_ray.sweep.halving import leaders
@@ -39,8 +41,8 @@ from asr_ray.sweep.room import trials_at_once
 from asr_ray.sweep.search import check_search, propose
 from asr_ray.sweep.space import RATIOS, Sweep
 from asr_ray.sweep.trial import Driver, Task, drive, tidy
-from asr_ray.sweep.tuner import Next, policy_of, run_trials
-from asr_ray.train.base_scores import measure_base, read_base_scores
+from asr_ray.sweep.tuner import Next, run_trials
+from asr_ray.train.base_scores import BaseScores, measure_base, read_base_scores
 from asr_ray.train.loop import stop_file
 from asr_ray.train.run import cluster_nodes, root_cause, stop_on_interrupt
 from asr_ray.train.setup import resolved, with_absolute_paths
@@ -52,11 +54,11 @@ Watch = Callable[[Mapping[str, TrialRecord]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """How a sweep ended."""
+    """How a sweep ended; the files of `conclusion` lie in `out`."""
 
     out: Path
     records: Mapping[str, TrialRecord]
-    decision: Any
+    conclusion: Conclusion
 
 
 def run_sweep(sweep: Sweep, *, watch: Watch | None = None, driver: Driver = drive) -> SweepResult:
@@ -104,11 +106,11 @@ class _Run:
         self.book = Book(self.sweep, seconds_by_key=catalog.seconds_by_key)
         self.watch, self.driver = watch, driver
         self.stopping = threading.Event()
-        self.base: Mapping[str, float] = {}
+        self.base = BaseScores({}, ())
 
     def run(self) -> SweepResult:
         """Go through the stages."""
-        self.base = self._base_rates()
+        self.base = self._base_scores()
         baselines = self._baselines() if self.sweep.settings.baselines else []
         match self.sweep.settings.search:
             case "grid":
@@ -131,29 +133,47 @@ class _Run:
             )
         finalists = self._finalists()
         self._train(self._seeds(finalists))
-        if self.sweep.settings.test is not None:
-            records = self.book.records.values()
-            names = [each.name for each in records if {each.name, each.repeats} & {*finalists}]
-            score_finals(
-                self.book,
-                names=[name for name in names if self.book.records[name].status == "finished"],
-                settings=self.settings,
-            )
-        return SweepResult(out=self.book.out, records=self.book.records, decision=None)
+        return self._conclude(self._test(finalists))
 
-    def _base_rates(self) -> dict[str, float]:
-        """Locale -> error rate of the untuned model, measured once where a worker would stand."""
+    def _test(self, finalists: Sequence[str]) -> Path | None:
+        """Score finalists and their repetitions on the test set; return the counts of the untuned model."""
+        if self.sweep.settings.test is None:
+            return None
+        finished = [each for each in self.book.records.values() if each.status == "finished"]
+        names = [each.name for each in finished if {each.name, each.repeats} & {*finalists}]
+        return score_finals(self.book, names=names, settings=self.settings)
+
+    def _conclude(self, test_base: Path | None) -> SweepResult:
+        records = self.book.records
+        conclusion = conclude(
+            self.sweep,
+            records=records,
+            base_counts=counts_of(self.base.rows),
+            test_base_counts=read_counts(test_base) if test_base else None,
+            seconds_by_key=self.book.seconds_by_key,
+        )
+        write_conclusion(self.book.out, conclusion)
+        summary = {"exit_code": 0, "winner": conclusion.decision.winner, "trials": len(records)}
+        write_whole(self.book.out / "summary.json", json.dumps(summary, indent=1))
+        return SweepResult(out=self.book.out, records=records, conclusion=conclusion)
+
+    def _base_scores(self) -> BaseScores:
+        """What the untuned model makes of the validation set, measured once where a worker would stand."""
         path = self.book.out / BASE_SCORES
         if not path.exists():
             resources = self.settings.resources
-            measure = ray.remote(measure_base).options(
+            measure: Any = ray.remote(measure_base)  # type: ignore[arg-type]  # takes keywords as well
+            task = measure.options(
                 num_cpus=resources.cpus_per_worker,
                 num_gpus=resources.gpus_per_worker,
                 label_selector=resources.worker_labels,
             )
-            ray.get(measure.remote(self.settings, path=path))
-        scores = read_base_scores(path, settings=self.settings)
-        return {locale: score["rate"] for locale, score in scores.locales.items()}
+            ray.get(task.remote(self.settings, path=path))
+        return read_base_scores(path, settings=self.settings)
+
+    @property
+    def _base_rates(self) -> dict[str, float]:
+        return {locale: score["rate"] for locale, score in self.base.locales.items()}
 
     def _baselines(self) -> list[str]:
         return [
@@ -194,7 +214,7 @@ class _Run:
         ]
         self._train([*baselines, *designed])
         policy = policy_of(self.settings.validation)
-        found = predicted_mix(self.sweep, self.book.records, base=self.base, policy=policy)
+        found = predicted_mix(self.sweep, self.book.records, base=self._base_rates, policy=policy)
         write_whole(self.book.out / "prediction.json", json.dumps(asdict(found), indent=1))
         self._train([self._plan("check-predicted", {RATIOS: found.shares}, stage="check")])
 
@@ -263,7 +283,7 @@ class _Run:
                     names=open_names,
                     more=more,
                     task_of=task_of,
-                    base=self.base,
+                    base=self._base_rates,
                     at_once=self.at_once,
                     stopping=self.stopping,
                     driver=self.driver,

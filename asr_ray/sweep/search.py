@@ -113,9 +113,9 @@ def _distribution(dimension: Dimension) -> dict[str, BaseDistribution]:
 
     key, values = dimension.key, dimension.range
     if isinstance(values, Interval):
-        kind = IntDistribution if values.is_whole else FloatDistribution
-        low, high = (int(end) if values.is_whole else end for end in (values.low, values.high))
-        return {key: kind(low, high, log=values.is_log)}
+        if values.is_whole:
+            return {key: IntDistribution(int(values.low), int(values.high), log=values.is_log)}
+        return {key: FloatDistribution(values.low, values.high, log=values.is_log)}
     if isinstance(values, Choice):
         # By their place: options may be sections, which Optuna does not take.
         return {key: CategoricalDistribution(range(len(values.options)))}

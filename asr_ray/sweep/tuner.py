@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 
 from asr_ray.evaluate.objective import GuardPolicy, judge
 from asr_ray.sweep.book import Book
+from asr_ray.sweep.conclude import policy_of
 from asr_ray.sweep.halving import reason_to_stop
 from asr_ray.sweep.records import DONE as ENDED
 from asr_ray.sweep.records import Rung, TrialRecord
@@ -105,20 +106,21 @@ class Line(Searcher):
         self.driver = driver
         self.names = deque(names)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the configuration of another trial, or that there is none."""
         record = None if self.stopping.is_set() else self._next()
         if record is None:
-            return Searcher.FINISHED
+            return Searcher.FINISHED  # type: ignore[return-value]  # a text, as Tune wants it
         return {"name": record.name, "task": self.task_of(record), "driver": self.driver}
 
     def _next(self) -> TrialRecord | None:
         while self.names:
-            record = self.book.records[self.names.popleft()]
-            if record.status not in ENDED:
-                return record
-        while (record := self.more()) is not None and record.status in ENDED:
-            continue
+            waiting = self.book.records[self.names.popleft()]
+            if waiting.status not in ENDED:
+                return waiting
+        record = self.more()
+        while record is not None and record.status in ENDED:
+            record = self.more()
         return record
 
     def on_trial_complete(
@@ -210,15 +212,6 @@ def _name(trial: Trial) -> str:
 
 def _consumption(state: Mapping[str, Any]) -> dict[str, Any]:
     return {key: state[key] for key in ("consumed_s", "elapsed_s") if key in state}
-
-
-def policy_of(validation: Any) -> GuardPolicy:
-    """Return what trials are judged by."""
-    return GuardPolicy(
-        targets=tuple(validation.targets),
-        guards=tuple(validation.guards),
-        max_guard_loss=validation.max_guard_loss,
-    )
 
 
 def rung_of(row: Mapping[str, Any], *, base: Mapping[str, float], policy: GuardPolicy) -> Rung:

@@ -145,15 +145,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     import ray
     import yaml
-    from asr_ray.sweep.counts import rates_of, read_counts
     from rich.console import Console
 
     from asr_ray.config import load
     from asr_ray.settings import TrainSettings
+    from asr_ray.sweep.conclude import policy_of
+    from asr_ray.sweep.counts import rates_of, read_counts
     from asr_ray.sweep.progress import SweepProgress
     from asr_ray.sweep.run import run_sweep
     from asr_ray.sweep.space import load_sweep
-    from asr_ray.sweep.tuner import policy_of
     from asr_ray.train.progress import Progress
     from asr_ray.train.run import run_training
 
@@ -181,8 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         policy=policy_of(settings.validation),
     )
     baselines = {name: own["mean"] for name, own in finals.items() if name.startswith("baseline-")}
-    searched = {name: own["mean"] for name, own in finals.items() if name not in baselines}
-    winner = result.decision.winner if result.decision is not None else min(searched or baselines)
+    winner = result.conclusion.decision.winner
     line = {
         "search": options.search,
         "trials": len(result.records),
@@ -191,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "elapsed_s": round(time.monotonic() - began),
         "prepared_s": round(prepared_s),
         "winner": winner,
+        "reason": result.conclusion.decision.reason,
         "finals": finals,
         "better_than_baselines": winner not in baselines
         and all(finals[winner]["mean"] < mean for mean in baselines.values()),
