@@ -69,6 +69,8 @@ def run_trials(
             search_alg=line,
             num_samples=-1,
             max_concurrent_trials=at_once,
+            # A driver imports for seconds before it begins; one after the other can be the same process.
+            reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
