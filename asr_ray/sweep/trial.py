@@ -107,6 +107,7 @@ def take_over(parent: Path, *, run_dir: Path) -> None:
     found = CheckpointStore(parent).newest()
     if found is None:
         raise TrainingError(f"{parent} has no checkpoint to go on from", fix="start the sweep afresh")
+    run_dir.mkdir(parents=True, exist_ok=True)
     for name in ("ledger", "validation"):
         if (parent / name).is_dir():
             shutil.copytree(parent / name, run_dir / name, dirs_exist_ok=True)
