@@ -1,15 +1,15 @@
 """What would help each target next: more hours of it, or a larger share of the mix. Pure.
 
-A larger share is read off the fit of `response`, at the winner's mix, with the others giving way in proportion.
+A larger share is read off the fit of `response`, at the winner's mix; the others give way in proportion.
 
-More hours are not in the fit, since all trials have the same ones. What they are worth follows from how often
-they are repeated: D seconds read from U seconds that exist teach as much as
+More hours are not in the fit, since all trials have the same ones. What they are worth follows from how
+often they are repeated: D seconds read from U seconds that exist teach as much as
 
     E = U + U R (1 - exp(-(D / U - 1) / R))        seconds read once, for D > U; E = D else
 
-with R = 15.4 (Muennighoff et al., Scaling Data-Constrained Language Models, arXiv 2305.16264). That was fitted on
-text; for speech R is taken to be known to a factor of 1.6, and the interval says so. A slope b of log error over
-log D is then b / (dlog E / dlog D) over log E, of which more hours move the other part.
+with R = 15.4 (Muennighoff et al., Scaling Data-Constrained Language Models, arXiv 2305.16264). That was
+fitted on text; for speech R is taken to be known to a factor of 1.6, and the interval says so. A slope b of log
+error over log D is then b / (dlog E / dlog D) over log E, and E is what more hours move.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def effective_s(read_s: float, available_s: float, *, repeats: Floats) -> Floats
 
 
 def share_curve(fit: LocaleFit, *, point: MixPoint, shares: Sequence[float]) -> tuple[CurvePoint, ...]:
-    """Return the fitted error rate over the share of the locale's group, the others giving way in proportion."""
+    """Return the fitted error rate over the share of the locale's group; the others give way evenly."""
     found = []
     for share in shares:
         row = _features(fit, point, share=share)

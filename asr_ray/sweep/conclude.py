@@ -1,20 +1,17 @@
-"""The end of a sweep: records and counts in; decision, fits, advice and their files out."""
+"""The end of a sweep: records and counts in; decision, fits and advice out. Draws and writes nothing."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asr_ray.config import dump
 from asr_ray.data.mix import Key
 from asr_ray.errors import ConfigError
 from asr_ray.evaluate.objective import GuardPolicy
-from asr_ray.files import write_whole
 from asr_ray.settings import TrainSettings, ValidationSettings
 from asr_ray.sweep.advice import Advice, MixPoint, advise
 from asr_ray.sweep.candidates import Decision, Scores
@@ -79,8 +76,8 @@ def conclude(
     """Decide a sweep; may be called at any time, and says what is still open.
 
     Args:
-        base_counts: errors per utterance of the untuned model on the validation set, `test_base_counts` on the
-            test set, where one is configured and was scored.
+        base_counts: errors per utterance of the untuned model on the validation set; `test_base_counts` on
+            the test set, where one is configured and was scored.
         seconds_by_key: seconds of training audio.
 
     Raises:
@@ -134,21 +131,6 @@ def conclude(
         data=data,
         hours=hours,
         winner=winner,
-    )
-
-
-def write_conclusion(out: Path, conclusion: Conclusion) -> None:
-    """Write decision.json, decision.md, winner.yaml and report.html."""
-    # Late: drawing needs the template engine, deciding does not.
-    from asr_ray.sweep.pages.log_entry import log_entry
-    from asr_ray.sweep.pages.report import render_sweep
-
-    write_whole(out / "winner.yaml", dump(conclusion.winner))
-    write_whole(out / "decision.md", log_entry(conclusion))
-    write_whole(out / "report.html", render_sweep(conclusion))
-    # Last: whoever finds it finds the others.
-    write_whole(
-        out / "decision.json", json.dumps(conclusion.to_json(), indent=1, ensure_ascii=False, default=str)
     )
 
 
