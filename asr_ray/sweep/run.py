@@ -27,12 +27,13 @@ from asr_ray.errors import AsrRayError, ConfigError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.settings import TrainSettings
 from asr_ray.sweep.book import BASE_SCORES, Book
-from asr_ray.sweep.conclude import Conclusion, conclude, policy_of, write_conclusion
+from asr_ray.sweep.conclude import Conclusion, conclude, policy_of
 from asr_ray.sweep.counts import counts_of, read_counts
 from asr_ray.sweep.finals import score_finals
 from asr_ray.sweep.folder import alone_in, check_unchanged
 from asr_ray.sweep.halving import leaders
 from asr_ray.sweep.mixes import hours_by_locale
+from asr_ray.sweep.pages.files import write_conclusion
 from asr_ray.sweep.population import Member, check_population, generation, num_generations
 from asr_ray.sweep.proxies import predicted_mix
 from asr_ray.sweep.proxy import design
