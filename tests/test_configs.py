@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from asr_ray.config import Settings, load
 from asr_ray.settings import DemoSettings, EvaluateSettings, PrepareSettings, TrainSettings
+from asr_ray.sweep.space import load_sweep
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 REFERENCE = CONFIGS / "train.yaml"
@@ -69,7 +70,10 @@ def inherited(path: Path) -> Leaves:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_it_loads(path: Path) -> None:
-    load(path, schema=schema_of(path))
+    if path.parent.name == "sweeps":
+        load_sweep(path)
+    else:
+        load(path, schema=schema_of(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
