@@ -8,8 +8,8 @@ often they are repeated: D seconds read from U seconds that exist teach as much 
     E = U + U R (1 - exp(-(D / U - 1) / R))        seconds read once, for D > U; E = D else
 
 with R = 15.4 (Muennighoff et al., Scaling Data-Constrained Language Models, arXiv 2305.16264). That was
-fitted on text; for speech R is taken to be known to a factor of 1.6, and the interval says so. A slope b of log
-error over log D is then b / (dlog E / dlog D) over log E, and E is what more hours move.
+fitted on text; for speech R is taken to be known to a factor of 1.6, and the interval says so. A slope b of
+log error over log D is then b / (dlog E / dlog D) over log E, and E is what more hours move.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from scipy import stats
 from asr_ray.errors import DataError
 from asr_ray.evaluate.objective import GuardPolicy, judge
 from asr_ray.evaluate.scoring.bootstrap import REPLICATIONS, interval95, two_sided_p
+from asr_ray.report.numbers import counted
 from asr_ray.sweep.candidates import Candidate, Comparison, Decision, Fidelity, Scores
 from asr_ray.sweep.counts import resampled_objectives
 from asr_ray.sweep.mixes import by_locale, total_variation
@@ -287,10 +288,12 @@ def _warnings(
         found.append(f"the trials were not trained on equal seconds of audio ({ends})")
     open_ones = [record.name for record in records if record.status in ("planned", "running")]
     if open_ones:
-        found.append(f"{len(open_ones)} trials have not ended, among them {open_ones[0]}: this may change")
+        found.append(
+            f"{counted(len(open_ones), 'trial')} not ended yet, among them {open_ones[0]}: this may change"
+        )
     failed = [record.name for record in records if record.status == "failed"]
     if failed:
-        found.append(f"{len(failed)} trials failed and were left out: {', '.join(failed[:5])}")
+        found.append(f"{counted(len(failed), 'trial')} failed and left out: {', '.join(failed[:5])}")
     if seed_sd is None:
         found.append("every trial has one seed: how far seeds move the objective is in no interval")
     stopped = any(record.status == "stopped" for record in records)

@@ -35,6 +35,11 @@ def reason_of(
     return " ".join(parts)
 
 
+def signed(value: float, *, digits: int = 3) -> str:
+    """Return a number with its sign, a real minus among them: -0.1234 -> "−0.123"."""
+    return f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
 def change(objective: float) -> str:
     """Return what a mean log ratio of error rates means: -0.223 -> "20.0% below"."""
     ratio = math.exp(objective) - 1
@@ -61,20 +66,20 @@ def short_key(key: str) -> str:
 def _why(winner: Candidate, leader: Candidate, tied: Sequence[Candidate]) -> str:
     if len(tied) == 1:
         return (
-            f"{winner.name} has the best objective, {winner.objective:+.4f}"
+            f"{winner.name} has the best objective, {signed(winner.objective)}"
             f"{_interval(winner)}, and no other trial within the guards is tied with it."
         )
     others = counted(len(tied) - 1, "trial")
     cannot = "cannot be told from it (the 95% interval of the paired difference holds 0)"
     if winner.name == leader.name:
         return (
-            f"{winner.name} has the best objective, {winner.objective:+.4f}{_interval(winner)}. "
+            f"{winner.name} has the best objective, {signed(winner.objective)}{_interval(winner)}. "
             f"{others.capitalize()} {cannot}; of all of these its mix is the nearest to the data."
         )
     return (
-        f"{leader.name} has the best objective, {leader.objective:+.4f}{_interval(leader)}, but {others} "
-        f"{cannot}; of all of these {winner.name} ({winner.objective:+.4f}) has the mix nearest to the data: "
-        f"{percent(winner.distance, digits=1)} of the seconds differ, against "
+        f"{leader.name} has the best objective, {signed(leader.objective)}{_interval(leader)}, but {others} "
+        f"{cannot}; of all of these {winner.name} ({signed(winner.objective)}) has the mix nearest to the "
+        f"data: {percent(winner.distance, digits=1)} of the seconds differ, against "
         f"{percent(leader.distance, digits=1)}."
     )
 
@@ -88,9 +93,9 @@ def _least_evil(winner: Candidate) -> str:
 
 
 def _interval(candidate: Candidate) -> str:
-    return "" if candidate.ci95 is None else f" [{candidate.ci95[0]:+.4f}, {candidate.ci95[1]:+.4f}]"
+    return "" if candidate.ci95 is None else f" [{signed(candidate.ci95[0])}, {signed(candidate.ci95[1])}]"
 
 
 def _compared(comparison: Comparison) -> str:
-    ends = "" if comparison.ci95 is None else f" [{comparison.ci95[0]:+.4f}, {comparison.ci95[1]:+.4f}]"
-    return f"{comparison.baseline} {comparison.delta:+.4f}{ends} ({comparison.verdict})"
+    ends = "" if comparison.ci95 is None else f" [{signed(comparison.ci95[0])}, {signed(comparison.ci95[1])}]"
+    return f"{comparison.baseline} {signed(comparison.delta)}{ends} ({comparison.verdict})"

@@ -15,7 +15,7 @@ WINNER, LOG_ENTRY, REPORT, DECISION = "winner.yaml", "decision.md", "report.html
 
 
 def write_conclusion(out: Path, conclusion: Conclusion) -> None:
-    """Write winner.yaml, decision.md, report.html, and decision.json last: whoever finds it finds the others."""
+    """Write winner.yaml, decision.md, report.html; decision.json last: who finds it finds the others."""
     write_whole(out / WINNER, dump(conclusion.winner))
     write_whole(out / LOG_ENTRY, log_entry(conclusion))
     write_whole(out / REPORT, render_sweep(conclusion))

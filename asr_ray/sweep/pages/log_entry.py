@@ -7,8 +7,8 @@ from asr_ray.report.numbers import counted, percent
 from asr_ray.sweep.advice import MORE_HOURS, Gain
 from asr_ray.sweep.candidates import Candidate
 from asr_ray.sweep.conclude import Conclusion
-from asr_ray.sweep.pages.report import headline
-from asr_ray.sweep.wording import short_key, shown
+from asr_ray.sweep.pages.report import cells_of, columns_of, headline
+from asr_ray.sweep.wording import short_key, signed
 
 _MOST_ROWS = 12
 
@@ -39,17 +39,17 @@ def log_entry(conclusion: Conclusion) -> str:
 
 
 def _ranking(conclusion: Conclusion) -> str:
-    keys = [each.key for each in conclusion.sweep.space]
+    columns = [group or short_key(key) for key, group in columns_of(conclusion)]
     locales = [*conclusion.policy.targets, *conclusion.policy.guards]
-    heads = ["trial", *(plain(short_key(key)) for key in keys), *locales, "objective", "95% CI", "verdict"]
+    heads = ["trial", *map(plain, columns), *locales, "objective", "95% CI", "verdict"]
     shown_ones = conclusion.decision.candidates[:_MOST_ROWS]
     rows = [
         [
             plain(each.name),
-            *(plain(shown(each.values.get(key, conclusion.sweep.configured.get(key)))) for key in keys),
+            *map(plain, cells_of(conclusion, each)),
             *(percent(each.rates[tag]) for tag in locales),
-            f"{each.objective:+.4f}",
-            f"{each.ci95[0]:+.4f} to {each.ci95[1]:+.4f}" if each.ci95 else "",
+            signed(each.objective),
+            f"{signed(each.ci95[0])} to {signed(each.ci95[1])}" if each.ci95 else "",
             _verdict(each, winner=conclusion.decision.winner),
         ]
         for each in shown_ones

@@ -11,7 +11,7 @@ from asr_ray.report.svg import Canvas, Scale
 from asr_ray.sweep.advice import CurvePoint
 from asr_ray.sweep.pages.frame import axes, plain_number, ticks_between
 from asr_ray.sweep.ranges import Choice, Interval, Range
-from asr_ray.sweep.wording import short_key, shown
+from asr_ray.sweep.wording import short_key, shown, signed
 
 _WIDTH, _HALF = 1040.0, 500.0
 
@@ -107,9 +107,8 @@ def pareto_plot(dots: Sequence[Dot], *, limit: float | None) -> str:
     taken: list[tuple[float, float]] = []
     for dot in sorted(dots, key=lambda dot: (order[dot.kind], dot.name)):
         x, y = to_x(dot.guard_change), to_y(dot.objective)
-        hint = (
-            f"{dot.name}: objective {dot.objective:+.4f}, guards {_points(dot.guard_change)} points at most"
-        )
+        guards = f"guards {_points(dot.guard_change)} points at most"
+        hint = f"{dot.name}: objective {signed(dot.objective)}, {guards}"
         canvas.circle(x, y, 8 if dot.kind == "winner" else 6, css=f"trial {dot.kind}", hint=hint)
     for dot in sorted(dots, key=lambda dot: -order[dot.kind]):
         if dot.is_named:
@@ -125,7 +124,7 @@ def share_plot(
     base: float,
     winner: float | None,
 ) -> str:
-    """Draw the error rate of a locale over its share, each trial a dot, with the fitted curve and its interval.
+    """Draw the error rate of a locale over its share: trials as dots, the fitted curve with its interval.
 
     Args:
         points: (name, share, rate) of the trials.
@@ -133,19 +132,18 @@ def share_plot(
         winner: share in the winning mix; None leaves it out.
     """
     canvas = Canvas(_HALF, 270, label=f"Error rate of {locale} over its share of the audio")
-    rates = [
-        base,
-        *(rate for _, _, rate in points),
-        *(end for each in curve for end in (each.low, each.high)),
-    ]
+    band = [end for each in curve for end in (each.low, each.high)]
+    rates = [*(rate for _, _, rate in points), *band]
+    # Far above all trials, the base would leave the curve no room.
+    is_near = base <= 1.5 * max(rates)
     shares = [*(share for _, share, _ in points), *(each.share for each in curve)]
     to_x, to_y = axes(
         canvas,
         across=ticks_between(0.0, max(shares)),
-        upward=ticks_between(min(rates), max(rates), count=4),
+        upward=ticks_between(min(rates), max([*rates, base] if is_near else rates), count=4),
         right=20,
         x_label=lambda value: percent(value, digits=0),
-        y_label=lambda value: percent(value, digits=0),
+        y_label=lambda value: percent(value, digits=1).replace(".0%", "%"),
         x_title="share of the seconds",
     )
     if curve:
@@ -153,8 +151,11 @@ def share_plot(
         lower = [(to_x(each.share), to_y(each.low)) for each in reversed(curve)]
         canvas.path([*upper, *lower, upper[0]], css="band")
         canvas.path([(to_x(each.share), to_y(each.rate)) for each in curve], css="fit")
-    canvas.line(to_x.start, to_y(base), to_x.end, to_y(base), css="base-line")
-    canvas.text(to_x.end, to_y(base) - 5, f"base {percent(base, digits=1)}", css="tick", anchor="end")
+    height = to_y(base) - 5 if is_near else to_y.end + 10
+    if is_near:
+        canvas.line(to_x.start, to_y(base), to_x.end, to_y(base), css="base-line")
+    where = "base" if is_near else "base, far above:"
+    canvas.text(to_x.end, height, f"{where} {percent(base, digits=1)}", css="tick", anchor="end")
     if winner is not None:
         canvas.line(to_x(winner), to_y.start, to_x(winner), to_y.end, css="winner-line")
     for name, share, rate in points:
@@ -188,7 +189,7 @@ def rung_plot(curves: Mapping[str, Sequence[tuple[float, float]]], *, kinds: Map
         points = [(to_x(0.0), to_y(0.0)), *((to_x(second / unit), to_y(value)) for second, value in curve)]
         canvas.path(points, css=f"rungs {kinds[name]}", hint=name)
         for (x, y), (second, value) in zip(points[1:], curve, strict=True):
-            hint = f"{name} after {audio_time(second)}: {value:+.4f}"
+            hint = f"{name} after {audio_time(second)}: {signed(value)}"
             canvas.circle(x, y, 3.2, css=f"trial {kinds[name]}", hint=hint)
     return canvas.render()
 
@@ -219,7 +220,7 @@ def parallel_plot(axes_of: Sequence[Axis], *, trials: Sequence[tuple[str, str, S
         shown_values = [
             f"{short_key(axis.key)} {shown(value)}" for axis, value in zip(axes_of, values, strict=True)
         ]
-        hint = f"{name}: {', '.join(shown_values)}, objective {objective:+.4f}"
+        hint = f"{name}: {', '.join(shown_values)}, objective {signed(objective)}"
         canvas.path(points, css=f"rungs {kind}", hint=hint)
         for x, y in points:
             canvas.circle(x, y, 3.2, css=f"trial {kind}", hint=hint)

@@ -13,12 +13,12 @@ from asr_ray.report.numbers import audio_time, counted, percent
 from asr_ray.report.page import render_page
 from asr_ray.sweep.advice import MORE_HOURS, CurvePoint, share_curve
 from asr_ray.sweep.candidates import Candidate
-from asr_ray.sweep.conclude import OTHERS, Conclusion
+from asr_ray.sweep.conclude import Conclusion
 from asr_ray.sweep.decision import POOR_FIDELITY
 from asr_ray.sweep.pages import plots
 from asr_ray.sweep.ranges import Interval, Simplex
 from asr_ray.sweep.records import TrialRecord
-from asr_ray.sweep.wording import change, short_key, shown
+from asr_ray.sweep.wording import change, short_key, shown, signed
 
 _CURVE_POINTS = 40
 _STAGES = {"baseline": "baseline", "search": "", "proxy": "proxy", "check": "check", "seed": ""}
@@ -53,8 +53,8 @@ def render_sweep(conclusion: Conclusion) -> str:
         headline=headline(conclusion),
         subline=subline(conclusion),
         tiles=_tiles(conclusion),
-        keys=[short_key(each.key) for each in conclusion.sweep.space],
-        values_of=lambda each: [shown(_value(conclusion, each.values, key)) for key in _keys(conclusion)],
+        keys=[group or short_key(key) for key, group in columns_of(conclusion)],
+        values_of=lambda each: cells_of(conclusion, each),
         locales=named,
         stages=_STAGES,
         kind_of=lambda each: _kind(conclusion, each),
@@ -137,27 +137,22 @@ def _drawings(conclusion: Conclusion) -> dict[str, Markup]:
     }
     if any(len(curve) > 1 for curve in rungs.values()):
         drawn["rungs"] = plots.rung_plot(rungs, kinds={name: kinds.get(name, "trial") for name in rungs})
-    if len(_keys(conclusion)) > 1:
+    if len(columns_of(conclusion)) > 1:
         drawn["parallel"] = _parallel(conclusion)
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 
 def _parallel(conclusion: Conclusion) -> str:
-    columns: list[plots.Axis] = []
-    names: list[tuple[str, str]] = []
-    for dimension in conclusion.sweep.space:
-        if isinstance(dimension.range, Simplex):
-            for group in dimension.range.groups:
-                columns.append(plots.Axis(key=group, range=None, low=0.0, high=1.0))
-                names.append((dimension.key, group))
-            continue
-        ends = dimension.range if isinstance(dimension.range, Interval) else None
-        low, high = (ends.low, ends.high) if ends else (0.0, 1.0)
-        columns.append(plots.Axis(key=dimension.key, range=dimension.range, low=low, high=high))
-        names.append((dimension.key, ""))
+    names = columns_of(conclusion)
+    ranges = {each.key: each.range for each in conclusion.sweep.space}
+    columns = []
+    for key, group in names:
+        found = ranges[key]
+        low, high = (found.low, found.high) if isinstance(found, Interval) else (0.0, 1.0)
+        columns.append(plots.Axis(key=group or key, range=None if group else found, low=low, high=high))
     trials = []
     for each in conclusion.decision.candidates:
-        values = [_value(conclusion, each.values, *name) for name in names]
+        values = [value_of(conclusion, each.values, *name) for name in names]
         # A baseline whose mix is written as ratios has no share by group.
         if not any(isinstance(value, Mapping) for value in values):
             trials.append((each.name, _kind(conclusion, each), values, each.objective))
@@ -170,7 +165,7 @@ def _share_plots(conclusion: Conclusion) -> list[_SharePlot]:
         each for _, each in sorted(conclusion.records.items()) if each.status == "finished" and each.rungs
     ]
     for locale, fit in conclusion.fits.items():
-        if not fit.group or fit.group == OTHERS:
+        if not fit.group:
             continue
         part = conclusion.point.seconds[locale] / math.fsum(conclusion.point.seconds.values())
         group = conclusion.point.shares[fit.group]
@@ -197,8 +192,8 @@ def _share_plots(conclusion: Conclusion) -> list[_SharePlot]:
         )
         slope, deviation = float(fit.mean[1]), math.sqrt(max(0.0, float(fit.covariance[1, 1])))
         note = (
-            f"error ~ seconds^{slope:.2f}".replace("-", "\u2212")
-            + f" ± {1.96 * deviation:.2f}; one run is off by {percent(fit.noise, digits=0)}"
+            f"Goes with its seconds to the power of {signed(slope, digits=2)} ± {1.96 * deviation:.2f}; "
+            f"seed and test set move one run by {percent(fit.noise, digits=0)}."
         )
         role = "target" if locale in conclusion.policy.targets else "guard"
         found.append(_SharePlot(locale=locale, role=role, note=note, drawing=Markup(drawing)))
@@ -248,11 +243,26 @@ def _base(conclusion: Conclusion) -> Mapping[str, float]:
     return conclusion.scores.test_base if conclusion.decision.judged == "test" else conclusion.scores.base
 
 
-def _keys(conclusion: Conclusion) -> list[str]:
-    return [each.key for each in conclusion.sweep.space]
+def columns_of(conclusion: Conclusion) -> list[tuple[str, str]]:
+    """Return what tables have a column for: (key, "") each, or (key, group) for each group of a simplex."""
+    found = []
+    for each in conclusion.sweep.space:
+        groups = list(each.range.groups) if isinstance(each.range, Simplex) else [""]
+        found += [(each.key, group) for group in groups]
+    return found
 
 
-def _value(conclusion: Conclusion, values: Mapping[str, Any], key: str, group: str = "") -> Any:
+def cells_of(conclusion: Conclusion, each: Candidate) -> list[str]:
+    """Return the values of a trial in the order of `columns_of`."""
+    found = []
+    for key, group in columns_of(conclusion):
+        value = value_of(conclusion, each.values, key, group)
+        found.append(percent(value, digits=1) if group and isinstance(value, float) else shown(value))
+    return found
+
+
+def value_of(conclusion: Conclusion, values: Mapping[str, Any], key: str, group: str = "") -> Any:
+    """Return what a trial has at a key, as shares of groups where groups are searched."""
     value = values.get(key, conclusion.sweep.configured.get(key))
     simplex = conclusion.sweep.simplex
     if simplex is not None and isinstance(value, Mapping) and value.keys() != simplex.groups.keys():
