@@ -25,7 +25,7 @@ demo: $(STAMP)  ## fine-tune a tiny model on synthetic Greek and Bulgarian, then
 	@$(BIN)/python jobs/demo.py
 
 test: $(STAMP)  ## all tests that run without a GPU
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 check: $(STAMP)  ## lint, types, layering
 	$(BIN)/ruff check .

@@ -61,7 +61,7 @@ def check_whole(window: Window, steps: Steps, *, world_size: int, budget: BatchB
             assert len(batch) * frames * (tokens[batch].max() + 1) <= budget.max_lattice_cells
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.integers(8, 700),
     world_size=st.integers(1, 8),
@@ -97,7 +97,7 @@ def test_twelve_thousand_utterances_on_each_world_size(world_size: int) -> None:
     assert (by_step.mean(axis=1) / by_step.max(axis=1)).mean() >= 0.97
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     durations_s=st.lists(st.sampled_from([0.01, 1.0, 1.5, 19.9]), min_size=1, max_size=40),
     tokens=st.sampled_from([0, 1, 50]),

@@ -101,7 +101,6 @@ def test_a_budget_beyond_all_caps_follows_the_hours_and_says_so() -> None:
     assert MixConcern.ALL_CAPPED in {warning.concern for warning in mix.warnings}
 
 
-@settings(deadline=None)
 @given(table=tables, alpha=st.floats(0, 1), max_passes=st.floats(0.1, 20), budget_s=st.floats(1.0, 1e8))
 def test_shares_sum_to_one_and_hold_the_cap(
     table: dict[Key, float], alpha: float, max_passes: float, budget_s: float
@@ -121,7 +120,6 @@ def test_shares_sum_to_one_and_hold_the_cap(
             assert share * budget_s <= table[key] * max_passes * (1 + 1e-6)
 
 
-@settings(deadline=None)
 @given(table=tables)
 def test_a_cap_that_nobody_reaches_changes_nothing(table: dict[Key, float]) -> None:
     capped = MixPolicy(cap=RepetitionCap(max_passes=1e6, budget_s=1.0))
@@ -195,7 +193,7 @@ def cap_warned(mix: Mix) -> bool:
     return MixConcern.ALL_CAPPED in {warning.concern for warning in mix.warnings}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     table=tables,
     alpha=st.floats(0, 1),

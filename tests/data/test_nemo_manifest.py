@@ -165,7 +165,7 @@ def test_a_glob_gives_sorted_files(tmp_path: Path) -> None:
     assert found == [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(content=st.binary(max_size=400), rows_per_span=st.integers(1, 7))
 def test_any_bytes_are_read_to_the_end(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, rows_per_span: int
@@ -179,7 +179,7 @@ def test_any_bytes_are_read_to_the_end(
     assert b"".join(content[row.span.start : row.span.stop] for row in rows) == content
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rows_per_span=st.integers(1, 8))
 def test_a_single_row_is_found_again_by_its_span(
     tmp_path_factory: pytest.TempPathFactory, rows_per_span: int

@@ -127,7 +127,7 @@ def test_windows_can_be_sought(catalog: Catalog) -> None:
     assert np.array_equal(sought.rows, windows[plan.windows_per_epoch + 3].rows)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     legs=st.lists(st.tuples(st.integers(1, 8), st.integers(0, 25)), min_size=1, max_size=6),
     seed=st.integers(0, 50),
@@ -465,7 +465,7 @@ def test_resuming_under_a_schedule_continues_as_if_nothing_had_been(catalog: Cat
         assert all(np.array_equal(a, b) for a, b in zip(one.batches, other.batches, strict=True))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     legs=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 40)), min_size=1, max_size=6),
     seed=st.integers(0, 50),

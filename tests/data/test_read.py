@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ray.data.audio import encode_flac
@@ -42,7 +42,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(deadline=None)
 @given(wanted=st.lists(st.tuples(st.sampled_from(SHARDS), st.integers(0, 9)), max_size=30))
 def test_any_rows_in_any_order(root: Path, wanted: list[tuple[str, int]]) -> None:
     rows = [RowAddress(shard, number // 4, number % 4) for shard, number in wanted]

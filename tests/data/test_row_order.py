@@ -65,7 +65,7 @@ mixes = st.integers(1, 8).flatmap(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mix=mixes, seed=st.integers(0, 1000), change_every=st.integers(1, 5))
 def test_at_every_window_each_key_is_within_half_an_utterance_of_what_the_mixes_asked(
     mix: tuple[list[int], list[float]], seed: int, change_every: int
@@ -83,7 +83,7 @@ def test_at_every_window_each_key_is_within_half_an_utterance_of_what_the_mixes_
         assert np.abs(given_s - asked_s).max() <= HALF_THE_LONGEST_S + 1e-3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(mix=mixes, seed=st.integers(0, 1000))
 def test_nothing_comes_a_second_time_more_before_all_have_come(
     mix: tuple[list[int], list[float]], seed: int

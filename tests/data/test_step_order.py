@@ -33,7 +33,7 @@ def off_the_mix_s(seconds: Floats, steps: npt.NDArray[np.int64]) -> Floats:
     return 0.5 * np.abs(run - run.sum(axis=1, keepdims=True) * mix).sum(axis=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     num_steps=st.integers(1, 30),
     world_size=st.integers(1, 9),

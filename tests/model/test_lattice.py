@@ -22,7 +22,7 @@ def lattice_of(lengths: Lengths) -> PackedLattice:
     return PackedLattice(tuple(f for f, _ in lengths), tuple(t for _, t in lengths))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=lengths_of_batches(9, 7), seed=st.integers(0, 2**31))
 def test_backends_agree(lengths: Lengths, seed: int) -> None:
     lattice = lattice_of(lengths)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -35,7 +35,6 @@ def train(layers: nn.Module) -> None:
 
 
 # The first call of all imports half of torch.
-@settings(deadline=None)
 @given(
     inputs=st.integers(1, 6),
     outputs=st.integers(1, 6),

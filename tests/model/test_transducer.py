@@ -173,7 +173,7 @@ def nemo_numba() -> Callable[[int, float], Loss]:
     return lambda blank, fastemit: RNNTLossNumba(blank=blank, reduction="none", fastemit_lambda=fastemit)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problem=problems(), tile_cells=st.integers(1, 40), scale=st.floats(-2, 2))
 def test_equals_nemo_reference(
     nemo_pytorch: Callable[[Problem], Tensor], problem: Problem, tile_cells: int, scale: float
@@ -187,7 +187,7 @@ def test_equals_nemo_reference(
     assert_same_gradients(problem.gradients(losses, weights), exact.gradients(expected, weights), atol=1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(problem=problems(), fastemit_lambda=st.sampled_from([0.0, 0.005, 0.3]))
 def test_equals_nemo_default_loss_with_fastemit(
     nemo_numba: Callable[[int, float], Loss], problem: Problem, fastemit_lambda: float
@@ -267,7 +267,7 @@ def test_evaluation_leaves_the_random_state_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(problem=problems(min_frames=0), tile_cells=st.integers(1, 60))
 def test_tile_size_changes_nothing(problem: Problem, tile_cells: int) -> None:
     problem = problem.to(torch.float64)

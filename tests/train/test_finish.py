@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -37,7 +37,6 @@ Run = Callable[..., Loop]
 
 
 @given(values=st.lists(st.integers(-1000, 1000).map(float), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_the_mean_of_saved_weights(values: list[float], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("weights")
     files = [folder / f"{index}.pt" for index in range(len(values))]

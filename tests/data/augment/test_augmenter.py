@@ -53,7 +53,7 @@ def apply(by: Augmenter, *, key: int, speed: float = 1.0) -> npt.NDArray[np.int1
     return by.apply(SAID, key=key, speed=speed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(key=st.integers(0, 2**64 - 1), speed=st.sampled_from([0.9, 1.0, 1.1]), probability=st.floats(0, 1))
 def test_the_result_is_int16_of_the_planned_length_and_repeats(
     folder: Path, key: int, speed: float, probability: float

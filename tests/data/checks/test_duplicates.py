@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ray.data.checks.duplicates import Overlaps, find_overlaps, reject_overlaps
@@ -59,7 +59,6 @@ def reasons(table: pa.Table) -> list[str | None]:
     return found
 
 
-@settings(deadline=None)
 @given(rows=ROWS, audio=HASHES, text=HASHES)
 def test_of_each_audio_the_first_row_stays_unless_it_is_held_out(
     rows: list[Row], audio: set[int], text: set[int]
@@ -82,7 +81,6 @@ def test_of_each_audio_the_first_row_stays_unless_it_is_held_out(
             assert reason is None
 
 
-@settings(deadline=None)
 @given(rows=ROWS, text=HASHES)
 def test_held_out_words_are_rejected_on_request_only(rows: list[Row], text: set[int]) -> None:
     table, held = survey_of(rows), held_out(set(), text)
@@ -98,7 +96,6 @@ def test_held_out_words_are_rejected_on_request_only(rows: list[Row], text: set[
     assert reasons(rejected) == expected
 
 
-@settings(deadline=None)
 @given(rows=ROWS, audio=HASHES, text=HASHES)
 def test_what_is_rejected_is_not_counted_again(rows: list[Row], audio: set[int], text: set[int]) -> None:
     checks, held = CheckSettings(held_out_text="reject"), held_out(audio, text)
@@ -109,7 +106,6 @@ def test_what_is_rejected_is_not_counted_again(rows: list[Row], audio: set[int],
     assert (overlaps.same_audio_rows, overlaps.held_out_audio_rows, overlaps.held_out_text_rows) == (0, 0, 0)
 
 
-@settings(deadline=None)
 @given(rows=ROWS, audio=HASHES, text=HASHES, limit=st.integers(1, 4))
 def test_overlaps_are_counted_as_by_hand(
     rows: list[Row], audio: set[int], text: set[int], limit: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ray.data.checks.profile import histogram_of, profile_of
@@ -45,7 +45,6 @@ def test_nothing_has_an_empty_profile() -> None:
     assert (profile.locales, profile.duration_s, profile.histogram.counts) == ((), None, (0,))
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0.001, 5000.0), min_size=1, max_size=200))
 def test_every_utterance_is_in_one_bin_of_a_readable_histogram(durations: list[float]) -> None:
     histogram = histogram_of(np.array(durations))

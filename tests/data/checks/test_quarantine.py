@@ -198,7 +198,7 @@ def test_another_sampling_rate_is_measured_as_it_will_be_resampled(sample_rate: 
     assert verdict.utterance.audio == audio
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(place=st.integers(0, len(GOOD.audio) - 1), value=st.integers(0, 255))
 def test_damage_anywhere_never_raises(place: int, value: int) -> None:
     damaged = GOOD.audio[:place] + bytes([value]) + GOOD.audio[place + 1 :]

@@ -7,7 +7,7 @@ from collections import Counter
 from random import Random
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ray.data.checks.survey import SURVEY_SCHEMA, CorpusFile, by_shard, lay_out, reject_duplicates
@@ -47,7 +47,6 @@ def survey_of(rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(lines, schema=SURVEY_SCHEMA)
 
 
-@settings(deadline=None)
 @given(rows=ROWS, order=st.randoms())
 def test_of_each_id_the_first_row_that_passed_stays(rows: list[Row], order: Random) -> None:
     table = survey_of(rows)
@@ -68,7 +67,6 @@ def test_of_each_id_the_first_row_that_passed_stays(rows: list[Row], order: Rand
             assert row["reason"] is None
 
 
-@settings(deadline=None)
 @given(rows=ROWS, per_shard=st.integers(1, 9), per_row_group=st.integers(1, 4))
 def test_every_passed_row_has_one_place(rows: list[Row], per_shard: int, per_row_group: int) -> None:
     table = reject_duplicates(survey_of(rows), files=FILES)
@@ -87,7 +85,6 @@ def test_every_passed_row_has_one_place(rows: list[Row], per_shard: int, per_row
     assert sum(map(len, by_shard(layout))) == len(placed)
 
 
-@settings(deadline=None)
 @given(rows=ROWS, per_shard=st.integers(1, 9))
 def test_only_the_last_shard_of_a_key_is_not_full(rows: list[Row], per_shard: int) -> None:
     table = reject_duplicates(survey_of(rows), files=FILES)
@@ -99,7 +96,6 @@ def test_only_the_last_shard_of_a_key_is_not_full(rows: list[Row], per_shard: in
         assert len(shard) == per_shard or key != following
 
 
-@settings(deadline=None)
 @given(rows=ROWS, block_size=st.integers(1, 7), per_shard=st.integers(1, 9))
 def test_rows_of_a_block_stay_together(rows: list[Row], block_size: int, per_shard: int) -> None:
     table = reject_duplicates(survey_of(rows), files=FILES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ray.data.checks.text_checks import control_character, mojibake, spoken_characters, text_hash
@@ -81,13 +81,11 @@ def test_broken_punctuation_is_found_beside_honest_letters() -> None:
     assert mojibake("Είπε â€œναιâ€\x9d", locale="el-GR") is not None
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(max_codepoint=0x7F), max_size=40))
 def test_ascii_is_never_mojibake(text: str) -> None:
     assert mojibake(text, locale="en-US") is None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40), st.sampled_from(sorted(SENTENCES)))
 def test_any_text_can_be_judged(text: str, locale: str) -> None:
     assert mojibake(text, locale=locale) is None or not text.isascii()

@@ -23,7 +23,7 @@ def test_words_are_shown_as_written_and_compared_as_scored() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     ref=st.lists(st.sampled_from(["don't", "twenty", "one", "Mr.", "well-known", "Stop!", "-"]), max_size=6),
     hyp=st.lists(st.sampled_from(["do", "not", "21", "one", "mister", "well", "stop"]), max_size=6),

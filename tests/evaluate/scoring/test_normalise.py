@@ -77,7 +77,7 @@ def test_case_punctuation_and_tag_never_cost_an_error(locale: str) -> None:
     assert normalise(decorated, locale=locale) == normalise(sentence, locale=locale)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=st.text(max_size=40), locale=st.sampled_from(OTHER_THAN_ENGLISH))
 def test_normalising_twice_changes_nothing_more(text: str, locale: str) -> None:
     once = normalise(text, locale=locale)
@@ -85,7 +85,7 @@ def test_normalising_twice_changes_nothing_more(text: str, locale: str) -> None:
     assert once == " ".join(once.split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.text(alphabet=st.sampled_from("0123456789.,/$%£ '-½³٣oneIVXthmilda"), max_size=40))
 def test_english_accepts_whatever_a_model_writes(text: str) -> None:
     normalise(text, locale="en-US")
@@ -241,7 +241,7 @@ def test_locales_outside_the_table_follow_their_language() -> None:
     assert normalise("It's twenty-one", locale="en-IN") == "it is 21"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=40), locale=st.sampled_from(OTHER_THAN_ENGLISH))
 def test_number_view_of_a_text_without_digits_is_the_normalised_one(text: str, locale: str) -> None:
     words = "".join(character for character in text if not character.isdigit() and not character.isnumeric())

@@ -51,7 +51,7 @@ def test_a_report_adds_up_the_same_counts() -> None:
         )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     ref=st.lists(st.sampled_from("abc"), min_size=1, max_size=8),
     hyp=st.lists(st.sampled_from("abc"), max_size=8),

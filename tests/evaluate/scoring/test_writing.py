@@ -74,7 +74,7 @@ def test_silence_counts_nothing() -> None:
     assert count("", "Hello.", "en-US") == WritingCounts()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     ref=st.lists(st.sampled_from(["Ένα", "ένα", "δύο,", "τρία.", "(τέσσερα)", ";"]), max_size=8),
     hyp=st.lists(st.sampled_from(["Ένα", "ένα", "δύο,", "τρία.", "(τέσσερα)", ";"]), max_size=8),
