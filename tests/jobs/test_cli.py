@@ -130,7 +130,9 @@ def test_dry_run_in_json_is_one_object(
 def test_an_unknown_key_ends_with_2_and_names_the_nearest(
     job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    key = {"plan": "run_dri", "sweep": "run_dri", "train": "run_dri", "doctor": "storag"}.get(job.stem, "outt")
+    key = {"plan": "run_dri", "sweep": "run_dri", "train": "run_dri", "doctor": "storag"}.get(
+        job.stem, "outt"
+    )
     assert run(job, *config_of(job), "--set", f"{key}=x", monkeypatch=monkeypatch) == 2
 
     captured = capsys.readouterr()
