@@ -31,7 +31,7 @@ with alone_in(Path(sys.argv[1])):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("max_steps=7", r"run\.max_steps"),
+        ("max_steps=700", r"run\.max_steps"),
         ("optim.peak_lr=0.5", r"run\.optim\.peak_lr"),
         ("data.mix.alpha={uniform: [0.0, 0.5]}", r"space\.data\.mix\.alpha"),
         ("sweep.search=random", r"sweep\.search"),
