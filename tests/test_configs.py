@@ -14,6 +14,7 @@ from asr_ray.config import Settings, load
 from asr_ray.settings import (
     DemoSettings,
     EvaluateSettings,
+    ExportSettings,
     PrepareSettings,
     SweepFileSettings,
     SweepSettings,
@@ -30,6 +31,7 @@ SCHEMAS: dict[str, type[Settings]] = {
     "corpora": PrepareSettings,
     "evaluation": EvaluateSettings,
     "sweeps": SweepFileSettings,
+    "exports": ExportSettings,
 }
 
 Leaves = dict[tuple[str, ...], Any]

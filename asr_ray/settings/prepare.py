@@ -96,6 +96,8 @@ class PrepareSettings(Settings):
     """Prepared folders of validation and test speech; rows with the same audio are left out."""
     tokenizer: str = "tiny"
     """`.nemo` whose tokenizer counts the tokens, or `tiny` for the base model shipped with this package."""
+    decode_labels: dict[str, str] | None = None
+    """Labels of the nodes that read, check and write; null means any."""
     in_place: bool = False
     """Leave audio that is 16 kHz mono where it stands and note its place; it must stay there for training."""
     utterances_per_shard: PositiveInt = 2048

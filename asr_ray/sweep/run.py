@@ -44,9 +44,10 @@ from asr_ray.sweep.space import RATIOS, Sweep
 from asr_ray.sweep.trial import Driver, Task, drive, tidy
 from asr_ray.sweep.tuner import Next, run_trials
 from asr_ray.train.base_scores import BaseScores, measure_base, read_base_scores
-from asr_ray.train.loop import stop_file
-from asr_ray.train.run import cluster_nodes, root_cause, stop_on_interrupt
+from asr_ray.train.run import cluster_nodes
 from asr_ray.train.setup import resolved, with_absolute_paths
+from asr_ray.train.stopping import request_stop
+from asr_ray.train.vigil import StopOnSignal
 
 _POLL_S = 0.5
 
@@ -295,11 +296,12 @@ class _Run:
                 ended.set()
 
         thread = threading.Thread(target=fit, name="sweep", daemon=True)
-        with stop_on_interrupt(self.book.out) as stopped:
+        signals = StopOnSignal(self.book.out)
+        with signals:
             thread.start()
             while thread.is_alive():
                 thread.join(_POLL_S)
-                self._look(asked_to_stop=stopped.is_set())
+                self._look(asked_to_stop=signals.stopped)
         if failure and isinstance(failure[0], AsrRayError):
             raise failure[0]
         if not ended.is_set():
@@ -323,7 +325,7 @@ class _Run:
             for record in records.values():
                 if record.status == "running" and Path(record.run_dir).is_dir():
                     # Again and again: a run that is just beginning removes what it finds.
-                    stop_file(Path(record.run_dir)).touch()
+                    request_stop(Path(record.run_dir), by="its sweep")
 
     def _tidy(self, *, parents: set[str]) -> None:
         """Remove the weights of trials that lost; what is still to be compared, or gone on from, stays."""

@@ -7,15 +7,17 @@ its own death: a driver that is started again reads the same rows and goes on.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from asr_ray.errors import AsrRayError, Interrupted, TrainingError
+from asr_ray.errors import AsrRayError, ConfigError, Interrupted, TrainingError
 from asr_ray.metrics import metrics_path, read
 from asr_ray.settings import TrainSettings
 from asr_ray.train.checkpoint import CheckpointStore
+from asr_ray.train.lock import only_run
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -40,6 +42,9 @@ class Task:
     parent: Path | None = None
 
 
+_EARLIER_DRIVER_S = 120.0
+
+
 class Driver(Protocol):
     """`drive`, or something that keeps its promises."""
 
@@ -53,6 +58,7 @@ def drive(task: Task, *, tell: Tell) -> None:
     # Late: the process of a sweep reads this module, and only drivers need all of training.
     from asr_ray.train.run import run_training
 
+    _wait_for(task.settings.run_dir)
     if task.parent is not None:
         take_over(task.parent, run_dir=task.settings.run_dir)
     told = 0
@@ -82,6 +88,17 @@ def drive(task: Task, *, tell: Tell) -> None:
     else:
         watch(task.settings.run_dir)
         tell({DONE: state_of(task.settings.run_dir)})
+
+
+def _wait_for(run_dir: Path) -> None:
+    """Wait until the driver of an earlier start, which may outlive its sweep for a moment, is gone."""
+    deadline_s = time.monotonic() + _EARLIER_DRIVER_S
+    while time.monotonic() < deadline_s:
+        try:
+            with only_run(run_dir):
+                return
+        except ConfigError:
+            time.sleep(1.0)
 
 
 def state_of(run_dir: Path) -> dict[str, Any]:

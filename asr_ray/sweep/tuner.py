@@ -26,7 +26,7 @@ from asr_ray.sweep.halving import reason_to_stop
 from asr_ray.sweep.records import DONE as ENDED
 from asr_ray.sweep.records import Rung, TrialRecord
 from asr_ray.sweep.trial import DONE, FAILED, PAUSED, RUNG, Driver, Task, drive
-from asr_ray.train.loop import stop_file
+from asr_ray.train.stopping import request_stop
 from asr_ray.train.validate import counts_path
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class Clerk(Callback):
         if reason is not None:
             self.book.update(record.name, status="stopped", reason=reason)
             # The run commits and ends by itself: nothing is killed, so nothing leaks.
-            stop_file(Path(record.run_dir)).touch()
+            request_stop(Path(record.run_dir), by="its sweep")
 
 
 def _name(trial: Trial) -> str:

@@ -21,7 +21,7 @@ from asr_ray.sweep.book import BASE_SCORES
 from asr_ray.sweep.trial import DONE, PAUSED, RUNG, Task, Tell, state_of, take_over
 from asr_ray.train.base_scores import judged
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.loop import stop_file
+from asr_ray.train.stopping import stop_file
 from asr_ray.train.validate import counts_path, write_rows
 
 BEST_ALPHA = 0.3

@@ -27,6 +27,7 @@ EXAMPLES = {
     "demo": None,
     "doctor": None,
     "evaluate": "configs/evaluation/example.yaml",
+    "export": "configs/exports/example.yaml",
     "plan": "configs/runs/demo.yaml",
     "prepare": "configs/corpora/example.yaml",
     "sweep": "configs/sweeps/demo.yaml",
