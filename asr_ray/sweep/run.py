@@ -44,6 +44,7 @@ from asr_ray.sweep.space import RATIOS, Sweep
 from asr_ray.sweep.trial import Driver, Task, drive, tidy
 from asr_ray.sweep.tuner import Next, run_trials
 from asr_ray.train.base_scores import BaseScores, measure_base, read_base_scores
+from asr_ray.train.causes import failure_of
 from asr_ray.train.run import cluster_nodes
 from asr_ray.train.setup import resolved, with_absolute_paths
 from asr_ray.train.stopping import request_stop
@@ -302,13 +303,13 @@ class _Run:
             while thread.is_alive():
                 thread.join(_POLL_S)
                 self._look(asked_to_stop=signals.stopped)
-        if failure and isinstance(failure[0], AsrRayError):
-            raise failure[0]
+        if failure:
+            raise failure_of(failure[0], run_dir=self.book.out) from failure[0]
         if not ended.is_set():
             raise TrainingError(
-                f"{self.book.out}: Ray Tune ended: {root_cause(failure[0]) if failure else 'see above'}",
-                fix="mend the cause; the same command goes on",
-            ) from (failure[0] if failure else None)
+                f"{self.book.out}: the thread that runs Ray Tune ended with the error above",
+                fix="the same command goes on",
+            )
         if self.stopping.is_set():
             raise Interrupted(
                 f"{self.book.out}: stopped, checkpoints of its trials committed",
