@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 CENTRE = "centre"
 
-GUARD_CONFIDENCE = 0.6
+GUARD_CONFIDENCE = 0.8
 """How likely every guard has to hold in a run of a proposed mix."""
 
 _LESS = 0.25
@@ -163,5 +163,6 @@ class _Context:
 
 
 def _drawn(simplex: Simplex, *, rng: np.random.Generator) -> Floats:
-    shares = [list(simplex.sample(rng).values()) for _ in range(_CANDIDATES)]
-    return np.array(shares)
+    groups = len(simplex.groups)
+    parts = rng.dirichlet(np.ones(groups), _CANDIDATES)
+    return simplex.min_share + (1 - simplex.min_share * groups) * parts

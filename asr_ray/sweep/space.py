@@ -37,6 +37,12 @@ UNIFORM, SQRT_HOURS, CONFIGURED = "uniform", "hours-0.5", "configured"
 _MOST_CORNERS = 4096
 
 
+class _Section(Settings):
+    """The section `sweep` alone, for errors that name its keys."""
+
+    sweep: SweepSettings
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
     """One key that is searched.
@@ -238,10 +244,8 @@ def load_sweep(path: Path | None, *, sets: Sequence[str] = ()) -> Sweep:
         configured = layered.covered.get(key, _default(key, parsed))
         put(tree, tuple(key.split(".")), configured)
         space.append(Dimension(key=key, range=parsed, configured=configured, origin=origin))
-    # Checks the section `sweep` as well; what is configured may lie outside of its range, but must be valid.
-    whole = validated({"run_dir": "sweep"} | tree, schema=SweepFileSettings, origins=layered.origins)
-    run = {key: value for key, value in tree.items() if key != "sweep"}
-    sweep = Sweep(path=path, tree=run, space=tuple(space), settings=whole.sweep, origins=layered.origins)
+    section = validated({"sweep": tree.pop("sweep", {})}, schema=_Section, origins=layered.origins)
+    sweep = Sweep(path=path, tree=tree, space=tuple(space), settings=section.sweep, origins=layered.origins)
     _check_space(sweep)
     return sweep
 
@@ -303,7 +307,8 @@ def _check_space(sweep: Sweep) -> None:
         )
     # Any hours will do: they decide shares, not whether a configuration is valid.
     assumed = sweep.with_hours(dict.fromkeys(simplex.locales, 1.0)) if simplex else sweep
-    for values in _corners(sweep.space):
+    # What is configured may lie outside of its range, but the baselines have it.
+    for values in (*_corners(sweep.space), sweep.configured):
         try:
             settings = assumed.settings_of(values, run_dir=Path("sweep"))
         except ConfigError as error:
