@@ -40,6 +40,7 @@ MAY_IMPORT_RAY = {
     "train/worker.py",
     "evaluate/pool.py",
     "sweep/run.py",
+    "sweep/tuner.py",
     "doctor/cluster.py",
 }
 
@@ -87,6 +88,11 @@ ABOUT_SWEEPS = (
     "proxy",
     "advice",
     "conclude",
+    "room",
+    "halving",
+    "search",
+    "population",
+    "forecast",
 )
 
 DECIDING = (

@@ -125,6 +125,11 @@ def trials_path(out: Path) -> Path:
     return out / "trials.jsonl"
 
 
+def winner_path(decision: Path) -> Path:
+    """Where the configuration of the run that a sweep decided for is, beside its `decision.json`."""
+    return decision.with_name("winner.yaml")
+
+
 def append_record(path: Path, record: TrialRecord) -> None:
     """Add a line, synced to the disk; one that a kill cut off before it is closed first."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,14 +18,16 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from asr_ray.config import dump
 from asr_ray.data.feed import PlannedFeed
 from asr_ray.data.planned import PlannedData, ResumePoint
-from asr_ray.errors import AsrRayError, TrainingError
+from asr_ray.errors import AsrRayError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import TrainSettings
 from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
+from asr_ray.train.choice import is_over, stop_reason
 from asr_ray.train.coverage import check_coverage, measure_coverage, write_coverage
 from asr_ray.train.lock import only_run
+from asr_ray.train.replay import replay_of
 from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
 from asr_ray.train.stopping import stop_file
 from asr_ray.train.vigil import fit
@@ -40,6 +42,8 @@ class RunSummary:
         best_model: `.nemo` of the best validated step.
         consumed_s: seconds in the weights, by "locale/source".
         planned_s: what the mixes asked for while each held, of the same total.
+        stopped: why the run ended before its last step; None when it took all.
+        replay: seconds of the replay locales, see `replay.replay_of`.
         validations: every validation, the base first.
     """
 
@@ -52,9 +56,16 @@ class RunSummary:
     planned_s: Mapping[str, float]
     validations: tuple[Mapping[str, Any], ...]
     elapsed_s: float
+    stopped: str | None
+    replay: Mapping[str, Mapping[str, float]]
 
 
-def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | None = None) -> RunSummary:
+def run_training(
+    settings: TrainSettings,
+    *,
+    watch: Callable[[Path], None] | None = None,
+    until_step: int | None = None,
+) -> RunSummary:
     """Train, or go on training, the run in `settings.run_dir` on the connected Ray cluster.
 
     A first Ctrl-C asks the workers to commit a checkpoint and stop; a second one stops at once. Whoever
@@ -62,27 +73,36 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
 
     Args:
         watch: called about twice a second with the run folder, to show progress.
+        until_step: pause after this update, validated and committed; None goes on to `max_steps`. The
+            schedule of the learning rate is that of the whole run.
 
     Raises:
         EnvironmentFault: the cluster cannot hold the workers and still read data, or storage takes no more.
         DataError: the tokenizer lacks too many characters of the texts, or shards cannot be read.
         ConfigError: another job trains in the same folder.
         TrainingError: the run failed for good.
-        Interrupted: stopped on request; the same call goes on.
+        Interrupted: stopped on request, or paused at `until_step`; the same call without it goes on.
     """
     settings = resolved(with_absolute_paths(settings))
     with only_run(settings.run_dir):
-        return _run(settings, watch=watch)
+        return _run(settings, watch=watch, until_step=until_step)
 
 
-def _run(settings: TrainSettings, *, watch: Callable[[Path], None] | None) -> RunSummary:
-    check_capacity(settings.resources, nodes=_nodes())
+def _run(
+    settings: TrainSettings, *, watch: Callable[[Path], None] | None, until_step: int | None
+) -> RunSummary:
+    check_capacity(settings.resources, nodes=cluster_nodes())
     planned = planned_data(settings)
     try:
         if not _is_finished(settings):
             _prepare_run_dir(settings)
             check_texts(settings, planned=planned)
-            fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
+            trainer = build_trainer(settings, planned=planned, until_step=until_step)
+            fit(trainer, settings=settings, watch=watch)
+            if until_step is not None and not _is_finished(settings):
+                raise Interrupted(
+                    f"{settings.run_dir}: paused at step {until_step}", fix="the same command goes on"
+                )
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
@@ -90,7 +110,7 @@ def _run(settings: TrainSettings, *, watch: Callable[[Path], None] | None) -> Ru
         raise
 
 
-def _nodes() -> list[Node]:
+def cluster_nodes() -> list[Node]:
     """Return the living nodes of the connected cluster."""
     alive = [node for node in ray.nodes() if node["Alive"]]
     return [
@@ -104,9 +124,9 @@ def _nodes() -> list[Node]:
 
 
 def _is_finished(settings: TrainSettings) -> bool:
-    """Whether the run has taken all its steps and handed over its model."""
+    """Whether the run is over, by its steps or its guards, and has handed over its model."""
     found = CheckpointStore(settings.run_dir).newest()
-    done = found is not None and found[1].step >= settings.max_steps
+    done = found is not None and is_over(found[1], settings=settings)
     return done and (settings.run_dir / "best.nemo").exists()
 
 
@@ -127,7 +147,9 @@ def check_texts(settings: TrainSettings, *, planned: PlannedData) -> None:
     check_coverage(coverage, max_unknown_share=settings.model.max_unknown_share)
 
 
-def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+def build_trainer(
+    settings: TrainSettings, *, planned: PlannedData, until_step: int | None = None
+) -> TorchTrainer:
     """Assemble the trainer of a run, and set what Ray Data is to keep to in this process from now on."""
     resources = settings.resources
     # An idle feed is normal during validation; Ray's guard would call it stuck.
@@ -137,7 +159,7 @@ def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrai
     context.execution_options.label_selector = resources.decode_labels
     return TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
-        train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name),  # type: ignore[arg-type]
+        train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name, until_step),  # type: ignore[arg-type]
         torch_config=TorchConfig(
             backend="nccl" if resources.use_gpu else "gloo",
             # Only for what the watch over hanging ranks leaves over, for it knows which rank it is.
@@ -186,6 +208,8 @@ def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
             f"{settings.run_dir}: the run ended without a model", fix="see its logs under ray/"
         )
     state: RunState = found[1]
+    planned_s = planned_seconds(state, planned=planned)
+    took_all = state.step >= settings.max_steps
     summary = RunSummary(
         run_dir=settings.run_dir,
         steps=state.step,
@@ -193,9 +217,11 @@ def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
         best_model=best_model,
         best_sha256=sha256_of(best_model),
         consumed_s=state.consumed_s,
-        planned_s=planned_seconds(state, planned=planned),
+        planned_s=planned_s,
         validations=state.validations,
         elapsed_s=state.elapsed_s,
+        stopped=None if took_all else stop_reason(state.validations, settings=settings),
+        replay=replay_of(settings.data.mix, consumed_s=state.consumed_s, planned_s=planned_s),
     )
     write_summary(settings.run_dir, summary=summary)
     return summary
@@ -222,6 +248,8 @@ def write_summary(run_dir: Path, *, summary: RunSummary) -> None:
         "planned_s": dict(summary.planned_s),
         "validations": [dict(entry) for entry in summary.validations],
         "elapsed_s": summary.elapsed_s,
+        "stopped": summary.stopped,
+        "replay": {tag: dict(seconds) for tag, seconds in summary.replay.items()},
     }
     _write_json(run_dir / "summary.json", tree)
 

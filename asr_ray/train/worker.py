@@ -26,6 +26,7 @@ from asr_ray.security import check_environment
 from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.measure import describe_device
 from asr_ray.train.calibration.use import warn_of_other_device
+from asr_ray.train.choice import is_over
 from asr_ray.train.finish import export_model
 from asr_ray.train.group import Worker
 from asr_ray.train.lock import only_workers
@@ -45,11 +46,13 @@ class WorkerTask:
     Attributes:
         plan_digest: what a checkpoint must have been made with.
         mixes: name -> shares of the mixes that the run may read by.
+        until_step: update to pause after; None goes on to `max_steps`.
     """
 
     settings: TrainSettings
     plan_digest: str
     mixes: Mapping[str, Mapping[str, float]]
+    until_step: int | None = None
 
 
 def train_worker(task: WorkerTask) -> None:
@@ -99,11 +102,13 @@ def _train(task: WorkerTask, *, worker: Worker) -> None:
         validation=validation,
         plan_digest=task.plan_digest,
         mixes=task.mixes,
+        until_step=task.until_step,
     )
-    if loop.run().step >= settings.max_steps:
+    if is_over(loop.run(), settings=settings):
         worker.mark("exporting the model")
         export_model(loop, path=settings.run_dir / "best.nemo")
     worker.barrier()
+    loop.metrics.close()
 
 
 def _batches(position: Position) -> Iterator[Batch]:
