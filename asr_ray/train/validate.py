@@ -41,6 +41,7 @@ def validate(
             utterances=mine,
             att_context_size=settings.validation.att_context_size,
             batch_s=settings.data.max_padded_s,
+            before_batch=lambda: worker.mark("validating"),
         )
     model.train(was_training)
     counts = {tag: Counts() for tag in utterances}

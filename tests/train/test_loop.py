@@ -23,8 +23,10 @@ from asr_ray.records import Batch, Position
 from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import noise_utterances
 from asr_ray.train import ledger
+from asr_ray.train import loop as loop_module
 from asr_ray.train.group import Worker
-from asr_ray.train.loop import Loop, seed_everything, stop_file
+from asr_ray.train.loop import Loop, seed_everything
+from asr_ray.train.stopping import stop_file
 
 CPU = torch.device("cpu")
 START = Position()
@@ -261,6 +263,36 @@ def test_a_checkpoint_remembers_every_mix_that_the_run_was_read_by(
     # What was read by a mix stays what it was, whatever the configuration says by now.
     changed = {"old": {"el-GR/a": 0.999}, "new": {"bg-BG/a": 1.0}}
     assert run(3, changed) == {"old": {"el-GR/a": 1.0}, "new": {"bg-BG/a": 1.0}}
+
+
+def test_a_notice_that_a_node_goes_away_is_answered_by_one_checkpoint_at_once(
+    tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "_LOOK_EVERY_S", 0.0)
+    settings = settings_for(tmp_path, "max_steps=4", "checkpoint.every_steps=100")
+    told = iter([False, True])
+    worker = replace(worker_for(feed), leaving=lambda: next(told))
+    loop = Loop(settings, model=fresh_model(), worker=worker, validation=HELD_OUT, plan_digest="plan")
+
+    assert loop.run().step == 4
+    assert sorted(loop.store.steps()) == [2, 4]
+    assert list(told) == [], "nobody asks again"
+
+
+def test_a_rank_says_what_it_does(tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed) -> None:
+    said: list[tuple[str, int | None]] = []
+    worker = replace(worker_for(feed), mark=lambda doing, step=None: said.append((doing, step)))
+    settings = settings_for(tmp_path, "max_steps=2")
+    Loop(settings, model=fresh_model(), worker=worker, validation=HELD_OUT, plan_digest="plan").run()
+
+    assert [doing for doing, step in said if step is not None] == ["waiting for data"] * 2
+    assert [step for _, step in said if step is not None] == [1, 2]
+    assert {doing for doing, _ in said} == {
+        "waiting for data",
+        "computing",
+        "validating",
+        "saving a checkpoint",
+    }
 
 
 class Poisoned(nn.Module):
