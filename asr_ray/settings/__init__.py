@@ -35,6 +35,7 @@ from asr_ray.settings.prepare import (
     CorpusSettings,
     PrepareSettings,
 )
+from asr_ray.settings.trackers import MlflowSettings, TrackerSettings, WandbSettings
 from asr_ray.settings.train import (
     CheckpointSettings,
     ResourceSettings,
@@ -63,6 +64,7 @@ __all__ = [
     "MixChange",
     "MixKey",
     "MixSettings",
+    "MlflowSettings",
     "ModelSettings",
     "NewLocaleSettings",
     "OptimSettings",
@@ -74,6 +76,8 @@ __all__ = [
     "SourceSettings",
     "SpecAugmentSettings",
     "SpeechSettings",
+    "TrackerSettings",
     "TrainSettings",
     "ValidationSettings",
+    "WandbSettings",
 ]
