@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 # Ray's local clusters need no secrets and no telemetry here.
 export RAY_USAGE_STATS_ENABLED ?= 0
 
-.PHONY: demo test check format tiny-base benchmarks clean help
+.PHONY: demo test check docs format rehearse tiny-base benchmarks clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,13 +25,19 @@ demo: $(STAMP)  ## fine-tune a tiny model on synthetic Greek and Bulgarian, then
 	@$(BIN)/python jobs/demo.py
 
 test: $(STAMP)  ## all tests that run without a GPU
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not chaos'
 
-check: $(STAMP)  ## lint, types, layering
+check: $(STAMP) docs  ## lint, types, layering, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layering.py
+
+docs: $(STAMP)  ## the documentation as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+rehearse: $(STAMP)  ## a cluster of three nodes on this machine, one of which dies (some ten minutes on two quiet cores)
+	$(BIN)/python -m tests.rehearsal
 
 format: $(STAMP)  ## apply the formatter
 	$(BIN)/ruff check --fix .

@@ -10,12 +10,13 @@ TENTHS = 10
 
 
 @contextmanager
-def progress_bars(*stages: str, in_logs: bool = False) -> Iterator[Callable[[str, float], None]]:
+def progress_bars(*stages: str) -> Iterator[Callable[[str, float], None]]:
     """Yield what takes a stage and the share of it that is finished.
+
+    Where standard error is no terminal, a line is written whenever another tenth is done.
 
     Args:
         stages: names of the bars, in their order.
-        in_logs: where standard error is no terminal, write a line whenever another tenth is done.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -26,7 +27,7 @@ def progress_bars(*stages: str, in_logs: bool = False) -> Iterator[Callable[[str
 
         def update(stage: str, share: float) -> None:
             bars.update(tasks[stage], completed=share)
-            if in_logs and not on_terminal and int(share * TENTHS) > told[stage]:
+            if not on_terminal and int(share * TENTHS) > told[stage]:
                 told[stage] = int(share * TENTHS)
                 sys.stderr.write(f"{stage}: {share:.0%}\n")
 

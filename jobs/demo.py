@@ -21,7 +21,7 @@ def act(job: Job[DemoSettings]) -> None:
     from _ray import start_ray
     from rich.console import Console
 
-    from asr_ray.evaluate.pages.tables import locale_rows, score_table
+    from asr_ray.evaluate.pages.tables import ScoreTable, locale_rows
     from asr_ray.testing import demo
     from asr_ray.train.progress import Progress
 
@@ -36,7 +36,7 @@ def act(job: Job[DemoSettings]) -> None:
     job.show(
         {name: report.to_json() for name, report in result.reports.items()},
         human=lambda screen: screen.print(
-            score_table(rows, names=list(result.reports)), f"report: {result.out / 'report.html'}"
+            ScoreTable(rows, names=list(result.reports)), f"report: {result.out / 'report.html'}"
         ),
     )
 

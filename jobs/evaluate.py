@@ -39,7 +39,7 @@ def act(job: Job[EvaluateSettings]) -> None:
     from asr_ray.evaluate.run import METRICS, regression_of, run_evaluation
 
     start_ray()
-    with progress_bars("check", "write", "decode", in_logs=True) as progress:
+    with progress_bars("check", "write", "decode") as progress:
         evaluations = run_evaluation(job.settings, progress=progress)
     document = json.loads((job.settings.out / METRICS).read_text(encoding="utf-8"))
     job.show(document, human=lambda console: draw(console, evaluations))
@@ -55,7 +55,7 @@ def draw(console: Console, evaluations: Sequence[Evaluation]) -> None:
 
 def draw_one(console: Console, evaluation: Evaluation) -> None:
     """Draw the tables of one condition, and say how fast it was decoded."""
-    from asr_ray.evaluate.pages.tables import locale_rows, score_table
+    from asr_ray.evaluate.pages.tables import ScoreTable, locale_rows
 
     base, *others = evaluation.reports
     console.print(f"{evaluation.condition.data}: {evaluation.condition.in_words}")
@@ -65,7 +65,7 @@ def draw_one(console: Console, evaluation: Evaluation) -> None:
             paired=[result for result in evaluation.paired if result.candidate == names[-1]],
             policy=evaluation.policy,
         )
-        console.print(score_table(rows, names=names))
+        console.print(ScoreTable(rows, names=names))
     for name, speed in evaluation.document["speed"].items():
         console.print(f"{name}: {speed['rtfx']:g} s of audio per second of an actor")
     console.print(f"report: {evaluation.out / 'report.html'}")

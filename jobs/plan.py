@@ -27,10 +27,10 @@ def act(job: Job[TrainSettings]) -> None:
 
     settings = job.settings
     planned = planned_data(settings)
-    summary = plan_summary(planned.plan, steps=planned.num_steps, world_size=settings.resources.num_workers)
+    summary = plan_summary(planned.plan, steps=planned.num_steps, world_size=settings.resources.max_workers)
     warnings = [warning.detail for _, mix in planned.mixes for warning in mix.warnings]
     warnings += plan_warnings(planned.plan, summary=summary)
-    tree = summary_tree(summary) | {"warnings": warnings}
+    tree = summary_tree(summary) | {"ranks": settings.resources.max_workers, "warnings": warnings}
     # Only a calibration gives costs in seconds.
     device = planned.data.cost.device if planned.data.cost else None
     job.show(tree, human=lambda console: draw(console, summary, device=device, warnings=warnings, job=job))
@@ -48,7 +48,7 @@ def draw(
     from rich.table import Table
 
     settings = job.settings
-    table = Table(title=f"{summary.steps:,} steps on {settings.resources.num_workers} ranks")
+    table = Table(title=f"{summary.steps:,} steps on {settings.resources.ranks_in_words}")
     shares = [f"from step {span.first_step:,}" for span in summary.mixes][1:]
     for column in ("locale", "source", "hours", "passes", "share", *shares):
         table.add_column(column, justify="left" if column in ("locale", "source") else "right")

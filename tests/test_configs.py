@@ -11,7 +11,7 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from asr_ray.config import Settings, load
-from asr_ray.settings import DemoSettings, EvaluateSettings, PrepareSettings, TrainSettings
+from asr_ray.settings import DemoSettings, EvaluateSettings, ExportSettings, PrepareSettings, TrainSettings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 REFERENCE = CONFIGS / "train.yaml"
@@ -20,6 +20,7 @@ SCHEMAS: dict[str, type[Settings]] = {
     "runs": TrainSettings,
     "corpora": PrepareSettings,
     "evaluation": EvaluateSettings,
+    "exports": ExportSettings,
 }
 
 Leaves = dict[tuple[str, ...], Any]

@@ -14,6 +14,7 @@ from asr_ray.settings import (
     EvaluateSettings,
     MixSettings,
     PrepareSettings,
+    ResourceSettings,
     TrainSettings,
 )
 
@@ -82,10 +83,24 @@ def test_what_must_be_given_is_enough(schema: type[Settings], sets: Sequence[str
         ),
         (["data.mix.ratios={el-GR/: 1}"], "'el-GR/' names no source"),
         (["resources.gpus_per_worker=0.5", "resources.num_workers=2"], "two ranks on one GPU"),
+        (["resources.gpus_per_worker=0.5", "resources.num_workers=[1, 2]"], "two ranks on one GPU"),
+        (["resources.num_workers=[3, 2]"], "give [fewest, most]"),
     ],
 )
 def test_rules_between_fields(sets: list[str], says: str) -> None:
     assert says in refused(TrainSettings, *TRAIN, *sets)
+
+
+def test_workers_may_be_a_range() -> None:
+    def resources(given: str) -> ResourceSettings:
+        sets = [*TRAIN, f"resources.num_workers={given}"]
+        return load(None, schema=TrainSettings, sets=sets).settings.resources
+
+    assert (resources("3").min_workers, resources("3").max_workers) == (3, 3)
+    assert resources("3").ranks_in_words == "3 ranks"
+    elastic = resources("[2, 8]")
+    assert (elastic.min_workers, elastic.max_workers) == (2, 8)
+    assert elastic.ranks_in_words == "8 ranks (the most; 2 are enough)"
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class PlannedData:
                 "data.calibration is still to be read", fix="use the settings of `with_calibration`"
             )
         steps = settings.max_steps * settings.optim.accumulate
-        budget_s = steps * settings.resources.num_workers * settings.data.max_padded_s
+        budget_s = steps * settings.resources.max_workers * settings.data.max_padded_s
         accumulate = settings.optim.accumulate
         plan, _ = _plan(
             settings.data.model_dump_json(), settings.seed, steps, budget_s, accumulate, _NO_HISTORY

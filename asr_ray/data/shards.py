@@ -53,8 +53,9 @@ from asr_ray.data.checks.survey import (
 from asr_ray.data.corpus import READERS, Place, Span
 from asr_ray.data.shard_file import write_shard
 from asr_ray.errors import ConfigError, DataError
+from asr_ray.placement import Labels, warn_of_absent_nodes
 from asr_ray.records import Tokenizer, Utterance
-from asr_ray.settings import CheckSettings, PrepareSettings
+from asr_ray.settings import PrepareSettings
 
 _ROWS_PER_SPAN = 256
 _MAX_TASKS = 2000
@@ -163,7 +164,7 @@ def survey_corpora(
     """
     files = corpus_files(settings.corpora)
     held_out = read_held_out(settings.held_out)
-    table = _survey_all(files, checks=settings.checks, tokenizer=tokenizer, progress=progress)
+    table = _survey_all(files, settings=settings, tokenizer=tokenizer, progress=progress)
     table = reject_overlaps(table, files=files, held_out=held_out, checks=settings.checks)
 
     def texts_of(rows: pa.Table) -> list[str]:
@@ -193,9 +194,10 @@ def _write_beside(folder: Path, findings: Findings) -> None:
 
 
 def _survey_all(
-    files: Sequence[CorpusFile], *, checks: CheckSettings, tokenizer: Tokenizer, progress: Progress
+    files: Sequence[CorpusFile], *, settings: PrepareSettings, tokenizer: Tokenizer, progress: Progress
 ) -> pa.Table:
     """Read and check every row in parallel; returns the survey without duplicates, in corpus order."""
+    checks = settings.checks
     spans = [
         {"file": number} | {name: getattr(span, name) for name in _SPAN_FIELDS}
         for number, file in enumerate(files)
@@ -213,7 +215,7 @@ def _survey_all(
             except DataError as error:
                 yield failure(error, file=number)
 
-    with _ray_data_context():
+    with _ray_data_context(settings.decode_labels):
         dataset = ray.data.from_items(spans, override_num_blocks=min(len(spans), _MAX_TASKS))
         found = dataset.map_batches(survey_batch, batch_size=None, batch_format="pyarrow")
         tables: list[pa.Table] = []
@@ -255,7 +257,7 @@ def _write_shards(
             return _written(rows, error=error)
         return _written(rows)
 
-    with _ray_data_context():
+    with _ray_data_context(settings.decode_labels):
         dataset = ray.data.from_arrow(by_shard(layout))
         written = dataset.map_batches(write_batch, batch_size=None, batch_format="pyarrow")
         changed, num_rows = [], 0
@@ -329,9 +331,12 @@ def _write_catalog(path: Path, layout: pa.Table, *, tokenizer: Tokenizer) -> Cat
 
 
 @contextmanager
-def _ray_data_context() -> Iterator[None]:
+def _ray_data_context(decode_labels: Labels | None) -> Iterator[None]:
     """Options for the datasets made inside; those of the caller stay as they are."""
+    nodes = [node["Labels"] for node in ray.nodes() if node["Alive"]]
+    warn_of_absent_nodes(decode_labels, nodes=nodes, key="decode_labels")
     context = ray.data.DataContext.get_current().copy()
+    context.execution_options.label_selector = dict(decode_labels) if decode_labels else None
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     with ray.data.DataContext.current(context):

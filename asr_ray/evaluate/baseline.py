@@ -60,7 +60,7 @@ def open_baselines(
             f"compare.baseline {settings.compare.baseline} would be written over by this evaluation",
             fix="give it another `out`",
         )
-    documents = _documents(settings.compare.baseline)
+    documents = read_documents(settings.compare.baseline, key="compare.baseline")
     found = {
         condition: _baseline(documents, condition=condition, compared=settings.compare, settings=settings)
         for condition in conditions
@@ -106,8 +106,15 @@ def gate_of(
     )
 
 
-def _documents(path: Path) -> list[tuple[Path, Mapping[str, Any]]]:
-    """Return each condition of a `metrics.json` with the folder of its hypotheses."""
+def read_documents(path: Path, *, key: str) -> list[tuple[Path, Mapping[str, Any]]]:
+    """Return each condition of a `metrics.json` with the folder of its hypotheses.
+
+    Args:
+        key: of the configuration that names the file, for messages.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
     fix = "give the metrics.json of an earlier run of jobs/evaluate.py"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -118,9 +125,9 @@ def _documents(path: Path) -> list[tuple[Path, Mapping[str, Any]]]:
         for _, each in found:
             _ = [each[key] for key in ("models", "normaliser", "context", "mode", "prompt")]
     except OSError as error:
-        raise ConfigError(f"compare.baseline {path} cannot be read: {error.strerror}", fix=fix) from None
+        raise ConfigError(f"{key} {path} cannot be read: {error.strerror}", fix=fix) from None
     except (ValueError, AttributeError, KeyError, TypeError):
-        raise ConfigError(f"compare.baseline {path} holds no metrics of an evaluation", fix=fix) from None
+        raise ConfigError(f"{key} {path} holds no metrics of an evaluation", fix=fix) from None
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,7 @@ def transcribe(
     precision: Precision = "fp32",
     keep_tags: bool = False,
     batch_s: float = 120.0,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> list[Hypothesis]:
     """Decode utterances, in the order given, on the device of the model.
 
@@ -44,6 +45,7 @@ def transcribe(
         precision: of the encoder.
         keep_tags: leave the `<xx-XX>` that the model writes in the hypotheses.
         batch_s: largest batch, in seconds of padded audio.
+        before_batch: called before each of them, to show that work goes on.
     """
     table = prompt_table(model)
     decode = decode_offline if mode == "offline" else decode_streaming
@@ -51,6 +53,7 @@ def transcribe(
     texts: dict[int, str] = {}
     snr_db: dict[int, float | None] = {}
     for batch in batches_by_duration([utterance.duration_s for utterance in utterances], batch_s=batch_s):
+        before_batch()
         signals = [decode_pcm16(utterances[index].audio) for index in batch]
         snr_db |= {index: estimated_snr_db(signal) for index, signal in zip(batch, signals, strict=True)}
         audio, num_samples = _padded(signals)

@@ -23,6 +23,7 @@ from asr_ray.evaluate.testsets import TestSet
 from asr_ray.evaluate.work import Piece, Task
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import load_model, quiet_nemo
+from asr_ray.placement import warn_of_absent_nodes
 from asr_ray.records import Utterance
 from asr_ray.settings import EvaluateSettings, HubModel
 
@@ -111,6 +112,8 @@ def decode_pieces(
         bases: model -> `.nemo` file, which every node must reach, or a file of the Hub, which each downloads.
     """
     tasks = list(dict.fromkeys(task for piece in work for task in piece.tasks))
+    nodes = [node["Labels"] for node in ray.nodes() if node["Alive"]]
+    warn_of_absent_nodes(settings.worker_labels, nodes=nodes, key="worker_labels")
     pieces = [{"piece": _described(piece, tasks=tasks, test_sets=test_sets)} for piece in work]
     with warnings.catch_warnings():
         # 2.60 takes `max_restarts` only in this way, and announces its end.
@@ -128,6 +131,7 @@ def decode_pieces(
             compute=ray.data.ActorPoolStrategy(size=min(settings.num_actors, len(pieces))),
             num_cpus=None if settings.use_gpu else 1,
             num_gpus=1 if settings.use_gpu else None,
+            label_selector=settings.worker_labels,
             max_restarts=_max_restarts(num_nodes=len(ray.nodes())),
         )
     # Blocks as they are: the driver writes down each piece when it is there, not when a batch is full.

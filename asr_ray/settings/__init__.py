@@ -18,6 +18,7 @@ from asr_ray.settings.data import (
 from asr_ray.settings.demo import DemoSettings, SpeechSettings
 from asr_ray.settings.doctor import DoctorSettings
 from asr_ray.settings.evaluate import CompareSettings, EvaluateSettings
+from asr_ray.settings.export import ExportSettings
 from asr_ray.settings.fields import LocaleTag, MixKey, Share
 from asr_ray.settings.model import (
     HubModel,
@@ -56,6 +57,7 @@ __all__ = [
     "DemoSettings",
     "DoctorSettings",
     "EvaluateSettings",
+    "ExportSettings",
     "HubModel",
     "LocaleTag",
     "LoraSettings",

@@ -139,6 +139,8 @@ class EvaluateSettings(Settings):
     """Seconds of audio between two results of an actor: what a stopped evaluation loses at most."""
     num_actors: PositiveInt = 1
     use_gpu: bool = False
+    worker_labels: dict[str, str] | None = None
+    """Labels of the nodes whose actors decode; null means any."""
     run_dir: Path | None = None
     """Training run whose curves and consumed hours the report shows."""
     guards: list[LocaleTag] = []

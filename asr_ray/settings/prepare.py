@@ -101,6 +101,8 @@ class PrepareSettings(Settings):
     tokenizer: BaseModelName = "tiny"
     """Model whose tokenizer counts the tokens: a `.nemo` file, `tiny` for the base shipped with this package,
     or a file on the Hugging Face Hub, as `model.base` of a run."""
+    decode_labels: dict[str, str] | None = None
+    """Labels of the nodes that read, check and write; null means any."""
     in_place: bool = False
     """Leave audio that is 16 kHz mono where it stands and note its place; it must stay there for training."""
     utterances_per_shard: PositiveInt = 2048

@@ -55,7 +55,8 @@ class CheckpointSettings(Settings):
 class ResourceSettings(Settings):
     """The worker group and the nodes it may use."""
 
-    num_workers: PositiveInt = 1
+    num_workers: PositiveInt | tuple[PositiveInt, PositiveInt] = 1
+    """Ranks; [fewest, most] goes on with what is there when nodes are lost or come back."""
     gpus_per_worker: float = Field(0.0, ge=0.0, le=1.0)
     """1 trains on GPUs, 0 on CPUs; a part of one shares it, for a single worker only."""
     cpus_per_worker: PositiveFloat = 1.0
@@ -72,6 +73,25 @@ class ResourceSettings(Settings):
     """CPUs of the Ray cluster that is started when none is joined; null takes those of the machine."""
     max_failures: int = Field(3, ge=-1)
     """Restarts of the worker group after a failure; -1 is without limit."""
+    hang_timeout_s: float = Field(600.0, ge=5.0)
+    """After so long without anything new on any rank, those that hang are ended and the group restarts."""
+
+    @property
+    def min_workers(self) -> int:
+        """With fewer ranks nothing is trained."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """What is asked for, and what is planned with."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    @property
+    def ranks_in_words(self) -> str:
+        """How many ranks, for people."""
+        if self.min_workers == self.max_workers:
+            return f"{self.max_workers} ranks"
+        return f"{self.max_workers} ranks (the most; {self.min_workers} are enough)"
 
     @property
     def use_gpu(self) -> bool:
@@ -79,8 +99,14 @@ class ResourceSettings(Settings):
         return self.gpus_per_worker > 0
 
     @model_validator(mode="after")
+    def _fewest_before_most(self) -> Self:
+        if self.min_workers > self.max_workers:
+            raise ValueError(f"num_workers {self.min_workers} to {self.max_workers}: give [fewest, most]")
+        return self
+
+    @model_validator(mode="after")
     def _ranks_have_gpus_of_their_own(self) -> Self:
-        if self.num_workers > 1 and 0 < self.gpus_per_worker < 1:
+        if self.max_workers > 1 and 0 < self.gpus_per_worker < 1:
             raise ValueError(
                 f"gpus_per_worker {self.gpus_per_worker:g} would put two ranks on one GPU, "
                 "which NCCL refuses; set 1, or num_workers to 1"

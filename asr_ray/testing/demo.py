@@ -77,7 +77,7 @@ def run_demo(
     """
     say("2/4 shards and catalogs")
     prepare_splits(settings, base=name_for_jobs(trained.model.base))
-    say(f"3/4 training on {trained.resources.num_workers} workers")
+    say(f"3/4 training on {trained.resources.max_workers} workers")
     run_training(trained, watch=watch)
     say("4/4 base against tuned, on unseen sentences")
     [evaluation] = run_evaluation(
@@ -88,7 +88,7 @@ def run_demo(
             run_dir=trained.run_dir,
             guards=trained.validation.guards,
             max_guard_loss=trained.validation.max_guard_loss,
-            num_actors=trained.resources.num_workers,
+            num_actors=trained.resources.max_workers,
         )
     )
     return evaluation

@@ -1,4 +1,4 @@
-"""Things that go wrong on purpose, inside the tasks that read training data."""
+"""Things that go wrong on purpose: in tasks that read training data, and in a rank that trains."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from asr_ray.testing.fakes import FakeTokenizer
 
@@ -49,3 +50,45 @@ class FaultyTokenizer:
         if text in self.slow_texts:
             time.sleep(self.delay_s)
         return self.tokenizer.encode(text)
+
+
+Kind = Literal["SIGKILL", "SIGTERM", "SIGSTOP", "exception"]
+Moment = Literal["first step", "mid-window", "validating", "saving"]
+
+
+class InjectedError(Exception):
+    """Not a fault of anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankFault:
+    """What happens once to one rank of a run.
+
+    Attributes:
+        once: file that remembers that it has happened.
+        step: of "mid-window".
+    """
+
+    kind: Kind
+    rank: int
+    moment: Moment
+    once: Path
+    step: int = 4
+
+    def mark(self, doing: str, step: int | None = None) -> None:
+        """Strike when the rank begins what it is to be struck in; takes what `Pulse.mark` takes."""
+        if doing == "waiting for data":
+            due = {"first step": 1, "mid-window": self.step}.get(self.moment) == step
+        else:
+            due = doing == {"validating": "validating", "saving": "saving a checkpoint"}.get(self.moment)
+        if due:
+            self.strike()
+
+    def strike(self) -> None:
+        """Do it, unless it was done."""
+        if self.once.exists():
+            return
+        self.once.touch()
+        if self.kind == "exception":
+            raise InjectedError(f"injected on rank {self.rank}: {self.moment}")
+        os.kill(os.getpid(), getattr(signal, self.kind))

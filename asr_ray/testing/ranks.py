@@ -1,115 +1,143 @@
-"""A training run on several ranks of this machine, joined by gloo, without Ray and without prepared data."""
+"""Ranks of a run without Ray: processes of a gloo group on this machine, quickly started and easily hurt.
+
+They are forked from a server that has NeMo imported, so a group of two starts in a second. The parent does
+what Ray Train does with a group: when one rank ends badly or hangs, all of them are ended.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from asr_ray.records import Batch, Position
-from asr_ray.settings import TrainSettings
-from asr_ray.testing.prepared import noise_utterances
+from asr_ray.train.pulse import Hang, HangWatch, clear_pulses, end_process, read_pulses
 
-TIMEOUT_S = 400.0
-"""How long the ranks wait for each other, and a caller for all of them."""
+RankFunction = Callable[..., None]
+"""Called with `rank` and `world_size` as keywords, inside the process group; must be importable."""
 
-KEY = ("el-GR", "radio")
+_POLL_S = 0.05
+_COLLECTIVE_TIMEOUT_S = 300
 
 
-def train_on_ranks(settings: TrainSettings, *, world_size: int) -> Sequence[str]:
-    """Run the loop on noise in a process per rank; return the hash of the weights that each ended with.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a group of ranks ended.
 
-    Each rank reads utterances of its own. The first leaves the model as a run does, at `RUN/best.nemo`.
-
-    Raises:
-        RuntimeError: a rank failed or did not come to its end; its output says why.
+    Attributes:
+        exit_codes: by rank; 0 is well, 1 an exception, -9 a SIGKILL. Those that the parent ended have -9 too.
+        errors: rank -> type and text of the exception that ended it.
+        hang: the ranks that were ended because nothing moved.
     """
-    context = multiprocessing.get_context("spawn")
-    ranks = [context.Process(target=_rank, args=(settings, rank, world_size)) for rank in range(world_size)]
-    for process in ranks:
-        process.start()
-    deadline = time.monotonic() + TIMEOUT_S
-    for process in ranks:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-    if codes := [process.exitcode for process in ranks if process.exitcode != 0]:
-        raise RuntimeError(f"{len(codes)} of {world_size} ranks failed, exit codes {codes}")
-    hashes = [_outcome(settings.run_dir, rank) for rank in range(world_size)]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in hashes]
+
+    exit_codes: tuple[int, ...]
+    errors: dict[int, str] = field(default_factory=dict)
+    hang: Hang | None = None
+
+    @property
+    def well(self) -> bool:
+        """Whether every rank returned."""
+        return not any(self.exit_codes)
 
 
-def _outcome(run_dir: Path, rank: int) -> Path:
-    return run_dir / f"weights-{rank}.json"
+def run_ranks(
+    function: RankFunction,
+    *arguments: Any,
+    world_size: int,
+    run_dir: Path,
+    hang_timeout_s: float = 60.0,
+    meddle: Callable[[Sequence[int]], None] = lambda pids: None,
+) -> Ended:
+    """Call `function` in `world_size` new processes and wait until all have ended.
+
+    Args:
+        arguments: picklable; the first ones of the call.
+        run_dir: where the ranks leave their pulses, if they do.
+        hang_timeout_s: after so long without a mark those who hang are killed.
+        meddle: called again and again with the process ids of the ranks, to hurt them.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["asr_ray.testing.preloaded"])
+    clear_pulses(run_dir)
+    with tempfile.TemporaryDirectory() as folder:
+        processes = [
+            context.Process(target=_rank, args=(function, arguments, rank, world_size, Path(folder)))
+            for rank in range(world_size)
+        ]
+        for process in processes:
+            process.start()
+        watch = HangWatch(timeout_s=hang_timeout_s)
+        hang = _wait(processes, run_dir=run_dir, watch=watch, meddle=meddle)
+        errors = {
+            rank: (Path(folder) / f"error-{rank}").read_text(encoding="utf-8")
+            for rank in range(world_size)
+            if (Path(folder) / f"error-{rank}").exists()
+        }
+    codes = tuple(process.exitcode or 0 for process in processes)
+    return Ended(exit_codes=codes, errors=errors, hang=hang)
 
 
-def _rank(settings: TrainSettings, rank: int, world_size: int) -> None:
-    """One rank: what `train_worker` does, with noise for data."""
-    import torch
-    from torch import distributed
+def _wait(
+    processes: list[BaseProcess],
+    *,
+    run_dir: Path,
+    watch: HangWatch,
+    meddle: Callable[[Sequence[int]], None],
+) -> Hang | None:
+    """Wait for the ranks; end all of them when one has ended badly. Return the hang that was found."""
+    found: Hang | None = None
+    while any(process.is_alive() for process in processes):
+        time.sleep(_POLL_S)
+        meddle([process.pid for process in processes if process.pid and process.is_alive()])
+        hang = watch.look(read_pulses(run_dir))
+        if hang is not None:
+            found = hang
+            for beat in hang.ranks:
+                end_process(beat)
+        if any(process.exitcode for process in processes):
+            # What the others meet meanwhile is a follow-up; they get a moment to tell.
+            time.sleep(0.5)
+            for process in processes:
+                process.kill()
+    for process in processes:
+        process.join()
+    return found
 
-    from asr_ray.model.nemo_file import load_model, quiet_nemo
-    from asr_ray.train.finish import export_model
-    from asr_ray.train.group import Worker
-    from asr_ray.train.loop import Loop
 
-    torch.set_num_threads(1)
-    distributed.init_process_group(
+class _Told:
+    """Context manager: leaves what went wrong inside in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.path.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+
+
+def _rank(
+    function: RankFunction, arguments: tuple[Any, ...], rank: int, world_size: int, folder: Path
+) -> None:
+    """What runs in the process of a rank."""
+    from torch import distributed as dist
+
+    dist.init_process_group(
         "gloo",
-        init_method=f"file://{settings.run_dir / 'ranks'}",
+        init_method=f"file://{folder / 'rendezvous'}",
         rank=rank,
         world_size=world_size,
-        timeout=timedelta(seconds=TIMEOUT_S),
+        timeout=timedelta(seconds=_COLLECTIVE_TIMEOUT_S),
     )
-    with quiet_nemo():
-        model = load_model(Path(str(settings.model.base)))
-    worker = Worker(
-        rank=rank,
-        world_size=world_size,
-        device=torch.device("cpu"),
-        batches=_Noise(settings, model=model, rank=rank, world_size=world_size),
-        report=lambda metrics: None,
-    )
-    held_out = {KEY[0]: list(noise_utterances(KEY, count=world_size, seconds=(0.3, 0.4)))}
-    loop = Loop(settings, model=model, worker=worker, validation=held_out, plan_digest="noise")
-    loop.run()
-    found = hashlib.sha256()
-    for name, weight in sorted(loop.objective.state_dict().items()):
-        found.update(name.encode() + weight.numpy().tobytes())
-    _outcome(settings.run_dir, rank).write_text(json.dumps(found.hexdigest()), encoding="utf-8")
-    export_model(loop, path=settings.run_dir / "best.nemo")
-    worker.barrier()
-    loop.metrics.close()
-    distributed.destroy_process_group()
-
-
-class _Noise:
-    """Batches of noise without end, others on each rank."""
-
-    def __init__(self, settings: TrainSettings, *, model: Any, rank: int, world_size: int) -> None:
-        from asr_ray.data.assemble import Assembler
-        from asr_ray.model.prompt import prompt_table
-        from asr_ray.model.tokens import NemoTokenizer
-
-        self.utterances = list(noise_utterances(KEY, count=12, seconds=(0.4, 0.7)))[rank::world_size]
-        self.assembler = Assembler(
-            tokenizer=NemoTokenizer.from_nemo(Path(str(settings.model.base))),
-            prompts=prompt_table(model),
-            prompt_mode="langID",
-            auto_share=0.0,
-            append_tags=False,
-            seed=settings.seed,
-        )
-
-    def __call__(self, start: Position) -> Iterator[Batch]:
-        step = start.step
-        while True:
-            chosen = [self.utterances[(step + place) % len(self.utterances)] for place in range(2)]
-            here, after = Position(0, 0, step), Position(0, 0, step + 1)
-            yield self.assembler.assemble(chosen, position=here, after=after)
-            step += 1
+    with _Told(folder / f"error-{rank}"):
+        function(*arguments, rank=rank, world_size=world_size)
+    dist.destroy_process_group()

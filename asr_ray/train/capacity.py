@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from asr_ray.errors import EnvironmentFault
+from asr_ray.placement import carries
 from asr_ray.settings import ResourceSettings
 
 
@@ -19,12 +20,13 @@ class Node:
 
     def carries(self, labels: Mapping[str, str]) -> bool:
         """Whether the node has all of these labels."""
-        return labels.items() <= self.labels.items()
+        return carries(self.labels, labels)
 
 
 def check_capacity(resources: ResourceSettings, *, nodes: Sequence[Node]) -> None:
     """Raise EnvironmentFault unless the workers fit and one CPU stays free to read data.
 
+    Of an elastic group the fewest have to fit: the others may come later.
     Without a free CPU ingestion waits forever and says nothing. A cluster that grows on demand is not
     judged: what it lacks now, its autoscaler may start.
     """
@@ -34,10 +36,10 @@ def check_capacity(resources: ResourceSettings, *, nodes: Sequence[Node]) -> Non
     reading = _chosen(nodes, labels=resources.decode_labels or {}, key="decode_labels")
     _check_cpus(resources, training=training, reading=reading)
     gpus = sum(node.gpus for node in training)
-    wanted = resources.num_workers * resources.gpus_per_worker
+    wanted = resources.min_workers * resources.gpus_per_worker
     if gpus < wanted:
         raise EnvironmentFault(
-            f"{resources.num_workers} workers need {wanted:g} GPUs, their nodes have {gpus:g}",
+            f"{resources.min_workers} workers need {wanted:g} GPUs, their nodes have {gpus:g}",
             fix="lower resources.num_workers, or set resources.gpus_per_worker=0; "
             "resources.autoscaling=true waits for nodes that the cluster starts",
         )
@@ -54,13 +56,13 @@ def _chosen(nodes: Sequence[Node], *, labels: Mapping[str, str], key: str) -> li
 
 
 def _check_cpus(resources: ResourceSettings, *, training: Sequence[Node], reading: Sequence[Node]) -> None:
-    needed = resources.num_workers * resources.cpus_per_worker
+    needed = resources.min_workers * resources.cpus_per_worker
     cpus = sum(node.cpus for node in training)
     elsewhere = sum(node.cpus for node in training if not node.carries(resources.decode_labels or {}))
     # Workers that fit on nodes of their own take nothing from those that read.
     left = sum(node.cpus for node in reading) - max(0.0, needed - elsewhere)
     if needed > cpus or left < 1.0:
         raise EnvironmentFault(
-            f"{resources.num_workers} workers take {needed:g} of {cpus:g} CPUs; reading data needs one more",
+            f"{resources.min_workers} workers take {needed:g} of {cpus:g} CPUs; reading data needs one more",
             fix="lower resources.cpus_per_worker (0.5 is fine on a small machine) or resources.num_workers",
         )

@@ -13,6 +13,7 @@ run ahead of the weights.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -23,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asr_ray.errors import TrainingError
+from asr_ray.errors import EnvironmentFault, TrainingError
 from asr_ray.records import Position
 
 log = logging.getLogger(__name__)
@@ -102,18 +103,30 @@ class CheckpointStore:
         Args:
             state: stored as `state.json`.
             writers: file name -> function that writes that file at the given path.
+
+        Raises:
+            EnvironmentFault: storage does not take it; the checkpoints before it are as they were.
         """
         final = self.path(state.step)
         temporary = self.folder / f"{_TEMPORARY}{final.name}"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        (temporary / "state.json").write_text(json.dumps(state.to_json(), indent=1), encoding="utf-8")
-        for name, write in writers.items():
-            write(temporary / name)
-        _write_manifest(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-        _sync(self.folder)
+        try:
+            temporary.mkdir(parents=True)
+            (temporary / "state.json").write_text(json.dumps(state.to_json(), indent=1), encoding="utf-8")
+            for name, write in writers.items():
+                write(temporary / name)
+            _write_manifest(temporary)
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+            _sync(self.folder)
+        except (OSError, RuntimeError) as error:
+            _discard(temporary)
+            # torch has no OSError for a file that it cannot write; its other errors are not of storage.
+            if not isinstance(error, OSError) and "inline_container" not in str(error):
+                raise
+            raise cannot_write(
+                self.folder, what=f"the checkpoint of step {state.step}", error=error
+            ) from error
         return final
 
     def newest(self) -> tuple[Path, RunState] | None:
@@ -137,6 +150,27 @@ class CheckpointStore:
         for step in self.steps():
             if step not in kept:
                 shutil.rmtree(self.path(step))
+
+
+def _discard(folder: Path) -> None:
+    """Remove what was half written and give its room back: torch keeps open what it failed to write."""
+    for file in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            os.truncate(file, 0)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def cannot_write(folder: Path, *, what: str, error: Exception) -> EnvironmentFault:
+    """Return the error of a run folder whose storage is full, read-only or broken."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    try:
+        free = f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB are free there"
+    except OSError:
+        free = "it does not answer"
+    return EnvironmentFault(
+        f"{folder}: {what} cannot be written: {reason} ({free})",
+        fix="make room or mend the storage; the checkpoints before this one are intact",
+    )
 
 
 def read_state(path: Path) -> RunState:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import distributed as dist
 
 from asr_ray.records import Batch, Position
+from asr_ray.train.pulse import WAITING
+
+
+class Mark(Protocol):
+    """`Pulse.mark`, or nothing."""
+
+    def __call__(self, doing: str, step: int | None = None) -> None:
+        """Say what begins now."""
+        ...
+
+
+def _unheard(doing: str, step: int | None = None) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +33,8 @@ class Worker:
     Attributes:
         batches: position to start from -> this rank's batches, in the order of the plan.
         report: called on every rank after each validation, with flat metrics.
+        mark: told what this rank begins to do, and at which step; see `train/pulse.py`.
+        leaving: whether a node of the group is about to be taken away; all ranks ask at the same step.
     """
 
     rank: int
@@ -26,17 +42,21 @@ class Worker:
     device: torch.device
     batches: Callable[[Position], Iterator[Batch]]
     report: Callable[[Mapping[str, float]], None]
+    mark: Mark = _unheard
+    leaving: Callable[[], bool] = lambda: False
 
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world_size > 1:
-            dist.barrier()
+            with self._waiting():
+                dist.barrier()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Add `values` over the ranks."""
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         if self.world_size > 1:
-            dist.all_reduce(total)
+            with self._waiting():
+                dist.all_reduce(total)
         return [float(value) for value in total]
 
     def gather(self, value: Any) -> list[Any]:
@@ -44,5 +64,12 @@ class Worker:
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
-        dist.all_gather_object(values, value)
+        with self._waiting():
+            dist.all_gather_object(values, value)
         return values
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        self.mark(WAITING)
+        yield
+        self.mark("between two steps")

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asr_ray.records import Batch
+from asr_ray.train.checkpoint import cannot_write
 
 SCHEMA = pa.schema(
     [
@@ -52,15 +53,23 @@ class Ledger:
         self._tables.append(pa.table([*arrays, pa.array([applied] * size)], schema=SCHEMA))
 
     def flush(self, *, step: int) -> None:
-        """Write the rows since the last flush as the part that ends at `step`."""
+        """Write the rows since the last flush as the part that ends at `step`.
+
+        Raises:
+            EnvironmentFault: storage does not take them.
+        """
         if not self._tables:
             return
         table = pa.concat_tables(self._tables)
-        self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"part-{step:08d}-rank{self.rank:03d}.parquet"
         temporary = final.with_suffix(".writing")
-        pq.write_table(table, temporary)
-        temporary.replace(final)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, temporary)
+            temporary.replace(final)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise cannot_write(self.folder, what=f"the ledger of step {step}", error=error) from error
         self._tables.clear()
 
     def seconds(self) -> Mapping[str, float]:

@@ -30,6 +30,7 @@ from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.choice import best_steps, is_over, stop_reason
 from asr_ray.train.group import Worker
 from asr_ray.train.meter import Meter
+from asr_ray.train.pulse import EXCHANGING
 from asr_ray.train.schedule import learning_rate, validation_due
 from asr_ray.train.step import (
     batch_losses,
@@ -39,12 +40,15 @@ from asr_ray.train.step import (
     restore_optimizer,
     trained_parameters,
 )
+from asr_ray.train.stopping import stop_file
 from asr_ray.train.trackers import RunLog
 from asr_ray.train.validate import validate
 
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_STEPS = 10
+_LOOK_EVERY_S = 5.0
+"""Between two questions whether a node is about to be taken away; a notice is given minutes before."""
 
 
 class Loop:
@@ -77,6 +81,8 @@ class Loop:
             mixes=mixes or {},
         )
         self.skipped_in_a_row = 0
+        self.looked_s = time.monotonic()
+        self.noticed = self.save_now = False
         self._restore()
         # DDP last: it broadcasts rank 0's weights, so all ranks start equal whatever they loaded.
         self.network: nn.Module = self.objective
@@ -108,6 +114,8 @@ class Loop:
                 meter = Meter()
             over = is_over(self.state, settings=settings)
             if stop or over or step % settings.checkpoint.every_steps == 0 or step in self._best_steps():
+                self.save_now = True
+            if self.save_now:
                 self._commit()
                 meter = Meter()
             if stop:
@@ -122,24 +130,29 @@ class Loop:
         loss_sum = 0.0
         for micro in range(optim.accumulate):
             waited = time.monotonic()
+            worker.mark("waiting for data", self.state.step + 1)
             batch = self._next(batches)
+            worker.mark("computing")
             meter.wait_s += time.monotonic() - waited
             seed_everything(self.settings.seed, position=batch.position, rank=worker.rank)
             with self._maybe_no_sync(last=micro == optim.accumulate - 1):
                 losses = batch_losses(
                     self.network, batch, device=worker.device, bf16=self.settings.precision == "bf16"
                 )
+                worker.mark(EXCHANGING if worker.world_size > 1 else "computing")
                 losses.sum().backward()
             loss_sum += float(losses.detach().sum())
             taken.append(batch)
-        utterances, loss_sum, audio_s, stop = worker.sum(
+        utterances, loss_sum, audio_s, stop, look = worker.sum(
             [
                 sum(len(batch) for batch in taken),
                 loss_sum,
                 sum(batch.audio_s for batch in taken),
                 self._stop_requested(),
+                self._look_due(),
             ]
         )
+        self._notice(look=look > 0)
         applied = self._step(scale=worker.world_size / max(1.0, utterances))
         self.state = replace(
             self.state,
@@ -196,6 +209,19 @@ class Loop:
         manager: contextlib.AbstractContextManager[None] = self.network.no_sync()
         return manager
 
+    def _look_due(self) -> bool:
+        """Whether it is time to ask about notices: rank 0 decides, for all have to ask together."""
+        if self.worker.rank or time.monotonic() - self.looked_s < _LOOK_EVERY_S:
+            return False
+        self.looked_s = time.monotonic()
+        return True
+
+    def _notice(self, *, look: bool) -> None:
+        """Have the next checkpoint at once when a node is about to be taken away; once for each start."""
+        if look and not self.noticed and self.worker.leaving():
+            self.noticed = self.save_now = True
+            log.warning("a node of this run is about to be taken away: committing a checkpoint")
+
     def _stop_requested(self) -> bool:
         return self.worker.rank == 0 and stop_file(self.settings.run_dir).exists()
 
@@ -212,6 +238,7 @@ class Loop:
 
     def _validate(self) -> None:
         """Judge the weights per locale and remember whether they are the best so far."""
+        self.worker.mark("validating")
         started = time.monotonic()
         scores = validate(
             self.objective.model, utterances=self.validation, worker=self.worker, settings=self.settings
@@ -248,10 +275,12 @@ class Loop:
 
     def _commit(self) -> None:
         """Make the ledger, then the checkpoint durable; older checkpoints go."""
+        self.save_now = False
         self.state = replace(self.state, consumed_s=self._consumed_s())
         self.ledger.flush(step=self.state.step)
         # All parts of the ledger must be on disk before the checkpoint that claims them.
         self.worker.barrier()
+        self.worker.mark("saving a checkpoint")
         if self.worker.rank == 0:
             self.store.commit(
                 self.state,
@@ -322,8 +351,3 @@ def seed_everything(seed: int, *, position: Position, rank: int) -> None:
     torch_seed, python_seed = (int(word) for word in sequence.generate_state(2))
     torch.manual_seed(torch_seed)
     random.seed(python_seed)
-
-
-def stop_file(run_dir: Path) -> Path:
-    """A file whose presence asks the run to commit and end."""
-    return run_dir / "stop-requested"

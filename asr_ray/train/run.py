@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-import signal
-import threading
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import ray
@@ -20,7 +18,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from asr_ray.config import dump
 from asr_ray.data.feed import PlannedFeed
 from asr_ray.data.planned import PlannedData, ResumePoint
-from asr_ray.errors import AsrRayError, Interrupted, TrainingError
+from asr_ray.errors import AsrRayError, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import TrainSettings
@@ -28,12 +26,12 @@ from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.choice import is_over, stop_reason
 from asr_ray.train.coverage import check_coverage, measure_coverage, write_coverage
-from asr_ray.train.loop import stop_file
+from asr_ray.train.lock import only_run
 from asr_ray.train.replay import replay_of
 from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
-from asr_ray.train.worker import TRAIN_DATASET, WorkerTask, train_worker
-
-_POLL_S = 0.5
+from asr_ray.train.stopping import stop_file
+from asr_ray.train.vigil import fit
+from asr_ray.train.worker import TRAIN_DATASET, HearSigterm, WorkerTask, train_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +63,32 @@ class RunSummary:
 def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | None = None) -> RunSummary:
     """Train, or go on training, the run in `settings.run_dir` on the connected Ray cluster.
 
-    A first Ctrl-C asks the workers to commit a checkpoint and stop; a second one stops at once.
+    A first Ctrl-C asks the workers to commit a checkpoint and stop; a second one stops at once. Whoever
+    creates `stop-requested` in the run folder asks for the same.
 
     Args:
         watch: called about twice a second with the run folder, to show progress.
 
     Raises:
-        EnvironmentFault: the cluster cannot hold the workers and still read data.
-        DataError: the tokenizer lacks too many characters of the texts.
+        EnvironmentFault: the cluster cannot hold the workers and still read data, or storage takes no more.
+        DataError: the tokenizer lacks too many characters of the texts, or shards cannot be read.
+        ConfigError: another job trains in the same folder.
         TrainingError: the run failed for good.
         Interrupted: stopped on request; the same call goes on.
     """
     settings = resolved(with_absolute_paths(settings))
+    with only_run(settings.run_dir):
+        return _run(settings, watch=watch)
+
+
+def _run(settings: TrainSettings, *, watch: Callable[[Path], None] | None) -> RunSummary:
     check_capacity(settings.resources, nodes=_nodes())
     planned = planned_data(settings)
     try:
         if not _is_finished(settings):
             _prepare_run_dir(settings)
             check_texts(settings, planned=planned)
-            _fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
+            fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
@@ -139,9 +144,13 @@ def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrai
     return TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
         train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name),  # type: ignore[arg-type]
-        torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
+        torch_config=TorchConfig(
+            backend="nccl" if resources.use_gpu else "gloo",
+            # Only for what the watch over hanging ranks leaves over, for it knows which rank it is.
+            timeout_s=max(1800, math.ceil(3 * resources.hang_timeout_s)),
+        ),
         scaling_config=ScalingConfig(  # type: ignore[call-arg]  # the hints are those of Train V1
-            num_workers=resources.num_workers,
+            num_workers=resources.num_workers,  # type: ignore[arg-type]
             use_gpu=resources.use_gpu,
             resources_per_worker={"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker},
             label_selector=resources.worker_labels,
@@ -151,6 +160,7 @@ def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrai
             name="ray",
             storage_path=str(settings.run_dir),
             failure_config=FailureConfig(max_failures=resources.max_failures),
+            callbacks=[HearSigterm(settings.run_dir)],  # type: ignore[list-item]  # takes internal ones
         ),
         # Called at each start of the worker group; the real dataset is built in `configure`.
         datasets={TRAIN_DATASET: _placeholder},
@@ -172,73 +182,6 @@ def resume_point(settings: TrainSettings) -> ResumePoint | None:
 
 def _placeholder() -> ray.data.Dataset:
     return ray.data.from_items([0])
-
-
-def _fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path], None] | None) -> None:
-    """Run `fit` beside the main thread, which stays free for progress and Ctrl-C."""
-    failure: list[Exception] = []
-
-    def fit() -> None:
-        try:
-            trainer.fit()
-        except (ray.train.TrainingFailedError, ray.exceptions.RayError, RuntimeError) as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=fit, name="trainer", daemon=True)
-    with _stop_on_interrupt(settings.run_dir) as stopped:
-        thread.start()
-        while thread.is_alive():
-            thread.join(_POLL_S)
-            if watch is not None:
-                watch(settings.run_dir)
-    if failure:
-        raise TrainingError(
-            f"{settings.run_dir}: training failed: {_root_cause(failure[0])}",
-            fix="mend the cause; the same command resumes from the last checkpoint",
-        ) from failure[0]
-    if stopped.is_set() and not _is_finished(settings):
-        raise Interrupted(
-            f"{settings.run_dir}: stopped, checkpoint committed", fix="the same command resumes"
-        )
-
-
-class _stop_on_interrupt:
-    """First SIGINT or SIGTERM: ask for a checkpoint and a stop. Second: leave at once."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
-        self.stopped = threading.Event()
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> threading.Event:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
-        return self.stopped
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        stop_file(self.run_dir).unlink(missing_ok=True)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.stopped.is_set():
-            raise KeyboardInterrupt
-        self.stopped.set()
-        stop_file(self.run_dir).touch()
-
-
-def _root_cause(error: BaseException) -> str:
-    """The first line a person can act on, from inside Ray's wrappers."""
-    failures = getattr(error, "worker_failures", None)
-    if failures:
-        rank, cause = next(iter(failures.items()))
-        return f"rank {rank}: {_root_cause(cause)}"
-    cause = getattr(error, "_base_exc", error)  # Ray keeps the original beside its traceback
-    if isinstance(cause, AsrRayError):
-        return cause.message
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:

@@ -74,7 +74,7 @@ def resolved(settings: TrainSettings) -> TrainSettings:
     accumulate = accumulated_batches(
         optim.global_batch_s,
         batch_s=settings.data.max_padded_s,
-        num_workers=settings.resources.num_workers,
+        num_workers=settings.resources.max_workers,
     )
     numbers = {"accumulate": accumulate, "global_batch_s": None}
     return settings.model_copy(update={"optim": optim.model_copy(update=numbers)})

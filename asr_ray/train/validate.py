@@ -64,6 +64,7 @@ def validate(
             # Scoring takes them out again: no word, but a sign of which language the model is in.
             keep_tags=True,
             batch_s=settings.data.max_padded_s,
+            before_batch=lambda: worker.mark("validating"),
         )
     model.train(was_training)
     parts = worker.gather(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import ray.train
+import ray.train.torch
 import torch
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
 from asr_ray.data.feed import read_batches
 from asr_ray.data.heldout import read_heldout
@@ -22,8 +29,11 @@ from asr_ray.train.calibration.use import warn_of_other_device
 from asr_ray.train.choice import is_over
 from asr_ray.train.finish import export_model
 from asr_ray.train.group import Worker
+from asr_ray.train.lock import only_workers
 from asr_ray.train.loop import Loop
+from asr_ray.train.pulse import Pulse
 from asr_ray.train.step import set_up_torch
+from asr_ray.train.stopping import forget_earlier_workers, request_stop_of_worker
 
 TRAIN_DATASET = "train"
 """Name under which Ray Train hands the feed to the workers."""
@@ -49,16 +59,31 @@ def train_worker(task: WorkerTask) -> None:
     check_environment(os.environ)
     settings, context = task.settings, ray.train.get_context()
     set_up_torch(settings.resources)
+    pulse = Pulse(
+        settings.run_dir,
+        rank=context.get_world_rank(),
+        node=ray.get_runtime_context().get_node_id(),
+        timeout_s=settings.resources.hang_timeout_s,
+    )
     worker = Worker(
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
-        device=torch.device("cuda", context.get_local_rank())
-        if settings.resources.use_gpu
-        else torch.device("cpu"),
+        device=ray.train.torch.get_device() if settings.resources.use_gpu else torch.device("cpu"),
         batches=_batches,
         report=_report,
+        mark=pulse.mark,
+        leaving=_leaving,
     )
+    with pulse, only_workers(settings.run_dir, rank=worker.rank, barrier=worker.barrier):
+        if worker.rank == 0:
+            forget_earlier_workers(settings.run_dir)
+        _train(task, worker=worker)
+
+
+def _train(task: WorkerTask, *, worker: Worker) -> None:
+    settings = task.settings
     warn_of_other_device(settings.data.cost, device_name=describe_device(worker.device).name)
+    worker.mark("loading the model")
     with quiet_nemo():
         model = load_model(
             resolve_base(settings.model.base), device=worker.device, expected_sha256=settings.model.sha256
@@ -77,6 +102,7 @@ def train_worker(task: WorkerTask) -> None:
         mixes=task.mixes,
     )
     if is_over(loop.run(), settings=settings):
+        worker.mark("exporting the model")
         export_model(loop, path=settings.run_dir / "best.nemo")
     worker.barrier()
     loop.metrics.close()
@@ -89,3 +115,31 @@ def _batches(position: Position) -> Iterator[Batch]:
 def _report(metrics: Mapping[str, float]) -> None:
     # Our own store keeps the checkpoints; this only feeds schedulers and shows that the run is alive.
     ray.train.report(dict(metrics))
+
+
+def _leaving() -> bool:
+    # A barrier, as Ray asks for: the loop has all ranks ask at the same step.
+    return ray.train.get_preemption_info() is not None
+
+
+class HearSigterm(WorkerGroupCallback):
+    """Ray's hook at each start of a worker group; lets a SIGTERM to a worker end the run with a checkpoint.
+
+    By default a worker that gets one dies. The training thread cannot set a handler, the main one can.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Called by Ray Train when the workers are there and before they train."""
+        worker_group.execute(stop_on_sigterm, self.run_dir)
+
+
+def stop_on_sigterm(run_dir: Path) -> None:
+    """Have the run stop with a checkpoint when this process gets a SIGTERM."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        request_stop_of_worker(run_dir, where=f"process {os.getpid()} on {socket.gethostname()}")
+
+    signal.signal(signal.SIGTERM, ask)

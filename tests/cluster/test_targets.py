@@ -197,7 +197,7 @@ def test_the_job_runs_what_jobs_accept() -> None:
     settings = load(ROOT / "configs" / "train.yaml", schema=TrainSettings, sets=sets).settings
     resources = settings.resources
     workers = next(g for g in cluster_spec(job)["workerGroupSpecs"] if g["groupName"] == "gpu")
-    assert resources.num_workers * resources.gpus_per_worker == 4 * workers["maxReplicas"]
+    assert resources.max_workers * resources.gpus_per_worker == 4 * workers["maxReplicas"]
     assert (resources.worker_labels, resources.decode_labels) == ({"pool": "gpu"}, {"pool": "cpu"})
     assert resources.autoscaling
     assert job["spec"]["submissionMode"] == "K8sJobMode"

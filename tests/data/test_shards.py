@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import ray.data
 import soundfile
 
 from asr_ray.data import shards
@@ -566,3 +567,14 @@ def test_audio_that_changes_between_checking_and_writing_is_an_error(
         prepare(settings_for(manifest, tmp_path / "out"), tokenizer=TOKENIZER)
 
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_every_task_of_a_preparation_is_placed_by_its_labels(caplog: pytest.LogCaptureFixture) -> None:
+    before = ray.data.DataContext.get_current().execution_options.label_selector
+    with shards._ray_data_context({"pool": "cpu"}):
+        options = ray.data.DataContext.get_current().execution_options
+        assert options.label_selector == {"pool": "cpu"}
+    assert ray.data.DataContext.get_current().execution_options.label_selector == before
+    assert "no node of the cluster has the labels" in caplog.text

@@ -24,6 +24,7 @@ EXAMPLES = {
     "demo": None,
     "doctor": None,
     "evaluate": "configs/evaluation/example.yaml",
+    "export": "configs/exports/example.yaml",
     "plan": "configs/runs/demo.yaml",
     "prepare": "configs/corpora/example.yaml",
     "train": "configs/runs/demo.yaml",

@@ -7,13 +7,7 @@ from _progress import progress_bars
 
 
 def test_a_log_gets_a_line_per_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bars("decode", in_logs=True) as progress:
+    with progress_bars("decode") as progress:
         for share in (0.05, 0.1, 0.15, 0.42, 0.42, 1.0):
             progress("decode", share)
     assert capsys.readouterr().err.splitlines() == ["decode: 10%", "decode: 42%", "decode: 100%"]
-
-
-def test_a_log_stays_empty_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bars("check") as progress:
-        progress("check", 1.0)
-    assert not capsys.readouterr().err

@@ -199,6 +199,10 @@ def test_only_code_and_configuration_are_uploaded(tmp_path: Path) -> None:
         "speech/el.tar",
         "base.nemo",
         ".venv/lib/torch.so",
+        # Of no kind that anybody thought of.
+        "takes.bin",
+        "configs/corpora/manifest.jsonl",
+        "asr_ray/.notes",
     )
     for name in large:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
@@ -209,6 +213,8 @@ def test_only_code_and_configuration_are_uploaded(tmp_path: Path) -> None:
     with zipfile.ZipFile(package) as archive:
         names = set(archive.namelist())
     assert not names & set(large)
-    assert {"jobs/train.py", "configs/train.yaml", "asr_ray/model/assets/tiny-base.nemo"} <= names
+    needed = {path for folder in ("asr_ray", "jobs", "configs") for path in (ROOT / folder).rglob("*")}
+    tracked = {path for path in needed if path.is_file() and "__pycache__" not in path.parts}
+    assert {path.relative_to(ROOT).as_posix() for path in tracked} <= names
     assert not {name for name in names if name.startswith(("docs/", "cluster/"))}
     assert package.stat().st_size < MAX_UPLOAD_MB * 1e6

@@ -71,3 +71,10 @@ def test_a_cluster_that_grows_is_not_judged_by_what_it_has_now() -> None:
 def test_without_labels_one_cpu_of_all_stays_free(cpus: list[int], workers: int, share: float) -> None:
     expected = sum(cpus) - workers * share >= 1
     assert fits([Node(cpus=each) for each in cpus], num_workers=workers, cpus_per_worker=share) == expected
+
+
+def test_of_an_elastic_group_the_fewest_have_to_fit() -> None:
+    assert fits([Node(cpus=3)], num_workers=[1, 4], cpus_per_worker=1.0)
+    assert not fits([Node(cpus=3)], num_workers=[3, 4], cpus_per_worker=1.0)
+    assert fits([GPU_NODE, CPU_NODE], num_workers=[2, 8], gpus_per_worker=1, **SPLIT)
+    assert not fits([GPU_NODE, CPU_NODE], num_workers=[3, 8], gpus_per_worker=1, **SPLIT)

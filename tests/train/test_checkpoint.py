@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ray.errors import TrainingError
-from asr_ray.records import Position
+from asr_ray.errors import EnvironmentFault, TrainingError
+from asr_ray.records import Batch, Position
 from asr_ray.train.checkpoint import CheckpointStore, RunState, find_damage, read_state
+from asr_ray.train.ledger import Ledger
 
 FILES = ("state.json", "model.pt", "manifest.json")
 
@@ -65,7 +67,7 @@ def test_the_newest_is_found_with_its_state_and_files(store: CheckpointStore) ->
 
 def test_a_writer_that_fails_leaves_the_older_checkpoint_newest(store: CheckpointStore) -> None:
     commit(store, 1)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(EnvironmentFault, match="disk full"):
         store.commit(state_at(2), writers={"model.pt": write_bytes(b"x"), "optimizer.pt": fail_half_way})
 
     assert store.steps() == [1]
@@ -77,9 +79,73 @@ def test_a_writer_that_fails_leaves_the_older_checkpoint_newest(store: Checkpoin
 
 def test_a_failed_second_commit_of_a_step_leaves_the_first(store: CheckpointStore) -> None:
     commit(store, 1)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(EnvironmentFault, match="disk full"):
         store.commit(state_at(1), writers={"model.pt": fail_half_way})
     assert newest_step(store) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB; skipped where this process may mount none."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no right to mount: {mounted.stderr.decode().strip()}")
+    yield folder
+    # Lazily: torch keeps a file open that it failed to write.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("writer", ["torch", "plain"])
+def test_a_full_disk_is_told_and_leaves_what_was_there(small_disk: Path, writer: str) -> None:
+    import torch
+
+    def write(path: Path) -> None:
+        if writer == "torch":
+            torch.save({"weights": torch.zeros(100_000)}, path)
+        else:
+            path.write_bytes(bytes(400_000))
+
+    store = CheckpointStore(small_disk)
+    commit(store, 1)
+    with pytest.raises(EnvironmentFault, match="the checkpoint of step 2 cannot be written") as told:
+        store.commit(state_at(2), writers={"model.pt": write})
+    assert "MiB are free there" in told.value.message
+    assert "make room" in told.value.fix
+    assert newest_step(store) == 1
+    assert [path.name for path in store.folder.iterdir()] == ["step-00000001"], (
+        "no half is left to fill the disk"
+    )
+    commit(store, 2)
+    assert newest_step(store) == 2
+
+
+def test_a_full_disk_stops_the_ledger_before_the_checkpoint_that_would_claim_it(small_disk: Path) -> None:
+    import numpy as np
+
+    book = Ledger(small_disk, rank=0)
+    rng = np.random.default_rng(1)
+    names = tuple(rng.bytes(16).hex() for _ in range(20_000))
+    batch = Batch(
+        audio=np.zeros((0, 0), dtype=np.int16),
+        num_samples=np.zeros(0, dtype=np.int64),
+        tokens=np.zeros((0, 0), dtype=np.int64),
+        num_tokens=np.zeros(0, dtype=np.int64),
+        prompt_slots=np.zeros(0, dtype=np.int64),
+        ids=names,
+        locales=("el-GR",) * len(names),
+        sources=("a",) * len(names),
+        durations_s=np.ones(len(names)),
+        position=Position(),
+        next_position=Position(step=1),
+    )
+    book.add(batch, step=1, applied=True)
+    with pytest.raises(EnvironmentFault, match="the ledger of step 1 cannot be written"):
+        book.flush(step=1)
+    assert list((small_disk / "ledger").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -24,9 +24,10 @@ from asr_ray.records import Batch, Position
 from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import noise_utterances
 from asr_ray.train import ledger
-from asr_ray.train import loop as loops
+from asr_ray.train import loop as loop_module
 from asr_ray.train.group import Worker
-from asr_ray.train.loop import Loop, seed_everything, stop_file
+from asr_ray.train.loop import Loop, seed_everything
+from asr_ray.train.stopping import stop_file
 
 CPU = torch.device("cpu")
 START = Position()
@@ -265,6 +266,36 @@ def test_a_checkpoint_remembers_every_mix_that_the_run_was_read_by(
     assert run(3, changed) == {"old": {"el-GR/a": 1.0}, "new": {"bg-BG/a": 1.0}}
 
 
+def test_a_notice_that_a_node_goes_away_is_answered_by_one_checkpoint_at_once(
+    tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "_LOOK_EVERY_S", 0.0)
+    settings = settings_for(tmp_path, "max_steps=4", "checkpoint.every_steps=100")
+    told = iter([False, True])
+    worker = replace(worker_for(feed), leaving=lambda: next(told))
+    loop = Loop(settings, model=fresh_model(), worker=worker, validation=HELD_OUT, plan_digest="plan")
+
+    assert loop.run().step == 4
+    assert sorted(loop.store.steps()) == [2, 4]
+    assert list(told) == [], "nobody asks again"
+
+
+def test_a_rank_says_what_it_does(tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed) -> None:
+    said: list[tuple[str, int | None]] = []
+    worker = replace(worker_for(feed), mark=lambda doing, step=None: said.append((doing, step)))
+    settings = settings_for(tmp_path, "max_steps=2")
+    Loop(settings, model=fresh_model(), worker=worker, validation=HELD_OUT, plan_digest="plan").run()
+
+    assert [doing for doing, step in said if step is not None] == ["waiting for data"] * 2
+    assert [step for _, step in said if step is not None] == [1, 2]
+    assert {doing for doing, _ in said} == {
+        "waiting for data",
+        "computing",
+        "validating",
+        "saving a checkpoint",
+    }
+
+
 class Poisoned(nn.Module):
     """The objective, with a loss of NaN in the given calls (counted from 0)."""
 
@@ -441,7 +472,7 @@ def test_a_run_that_keeps_losing_a_guard_ends_and_stays_ended(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(loops, "validate", rated(0.1, 0.12, 0.3, 0.1, 0.2, 0.4))
+    monkeypatch.setattr(loop_module, "validate", rated(0.1, 0.12, 0.3, 0.1, 0.2, 0.4))
     settings = settings_for(tmp_path, *GUARDED)
     state = loop_for(settings, model=fresh_model(), feed=Feed(assembler)).run()
 
@@ -459,7 +490,7 @@ def test_a_run_that_keeps_losing_a_guard_ends_and_stays_ended(
     assert resumed.run() == state
     assert again.starts == []
 
-    monkeypatch.setattr(loops, "validate", rated(0.1))
+    monkeypatch.setattr(loop_module, "validate", rated(0.1))
     patient = settings_for(tmp_path, *GUARDED, "validation.stop_when_broken=3")
     assert loop_for(patient, model=fresh_model(), feed=Feed(assembler)).run().step == 6
 

@@ -12,7 +12,6 @@ import numpy as np
 import psutil
 import pytest
 
-from asr_ray.data.catalog import Catalog
 from asr_ray.data.feed import planned_dataset
 from asr_ray.data.planned import ResumePoint
 from asr_ray.errors import DataError
@@ -25,14 +24,15 @@ from asr_ray.train import ledger
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.run import build_trainer, check_texts, planned_seconds, run_training
 from asr_ray.train.setup import planned_data
+from tests.train.runs import booked, due
 
-MAX_STEPS = 30
-KILL_AFTER_STEP = 8
+MAX_STEPS = 12
+KILL_AFTER_STEP = 4
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, micro_nemo: Path) -> TrainSettings:
-    """Two workers, a few seconds of noise per batch, a checkpoint every four steps."""
+    """Two workers, a few seconds of noise per batch, a checkpoint every two steps."""
     root = tmp_path_factory.mktemp("run")
     tokenizer = NemoTokenizer.from_nemo(micro_nemo)
     write_prepared(root / "train", {("el-GR", "noise"): 60, ("en-US", "noise"): 40}, tokenizer=tokenizer)
@@ -51,8 +51,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory, micro_nemo: Path) -> Trai
             # The made-up words have letters that the tokenizer lacks.
             "model": {"base": str(micro_nemo), "max_unknown_share": 0.2},
             "optim": {"warmup_steps": 2},
-            "validation": {"targets": ["el-GR"], "guards": ["en-US"], "every_steps": 15},
-            "checkpoint": {"every_steps": 4, "average": 2},
+            "validation": {"targets": ["el-GR"], "guards": ["en-US"], "every_steps": 6},
+            "checkpoint": {"every_steps": 2, "average": 2},
             "resources": {"num_workers": 2, "cpus_per_worker": 0.5, "threads_per_worker": 1},
         }
     )
@@ -78,14 +78,17 @@ class Killer:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_worker_costs_no_utterance(settings: TrainSettings) -> None:
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_killed_worker_costs_no_utterance(settings: TrainSettings, killed: bool) -> None:
+    settings = settings.model_copy(update={"run_dir": settings.run_dir / ("killed" if killed else "whole")})
     killer = Killer()
-    summary = run_training(settings, watch=killer)
-    assert killer.killed_at is not None
-    assert killer.killed_at < MAX_STEPS
+    summary = run_training(settings, watch=killer if killed else None)
+    if killed:
+        assert killer.killed_at is not None
+        assert killer.killed_at < MAX_STEPS
     assert summary.steps == MAX_STEPS
     assert summary.best_model.is_file()
-    assert consumed(settings) == planned(settings)
+    assert booked(settings.run_dir) == due(settings, world_sizes=[2] * MAX_STEPS)
     total_s = sum(row["seconds"] for row in ledger.read(settings.run_dir).to_pylist())
     assert sum(summary.consumed_s.values()) == pytest.approx(total_s)
     assert set(json.loads((settings.run_dir / "coverage.json").read_text())) == {"el-GR", "en-US"}
@@ -95,26 +98,6 @@ def test_a_killed_worker_costs_no_utterance(settings: TrainSettings) -> None:
     assert record["steps"] == (average["of_steps"] if average["taken"] else [summary.best_step])
     # Finished runs are handed out again, not run again.
     assert run_training(settings).best_sha256 == summary.best_sha256
-
-
-def consumed(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
-    """(step, rank) -> ids, as the ledger has them."""
-    found: dict[tuple[int, int], list[str]] = {}
-    for row in ledger.read(settings.run_dir).to_pylist():
-        found.setdefault((row["step"], row["rank"]), []).append(row["id"])
-    return found
-
-
-def planned(settings: TrainSettings) -> dict[tuple[int, int], list[str]]:
-    """(step, rank) -> ids, as the plan has them."""
-    data = planned_data(settings)
-    catalog = Catalog.read(settings.data.train / "catalog.parquet", ids=True)
-    steps = itertools.islice(data.plan.steps(Position(), world_size=2), MAX_STEPS)
-    return {
-        (number, rank): catalog.ids(rows)
-        for number, step in enumerate(steps, start=1)
-        for rank, rows in enumerate(step.batches)
-    }
 
 
 def test_texts_that_the_tokenizer_cannot_write_end_a_run_before_it_starts(
@@ -139,7 +122,9 @@ def test_labels_place_the_workers_and_every_task_of_the_feed(settings: TrainSett
     # As `configure` does it in the controller, under the context that the trainer takes along.
     feed = planned_dataset(planned, start, world_size=2)
     assert feed.context.execution_options.label_selector == {"pool": "cpu"}
-    build_trainer(settings, planned=planned)
+    elastic = settings.resources.model_copy(update={"num_workers": (1, 2)})
+    trainer = build_trainer(settings.model_copy(update={"resources": elastic}), planned=planned)
+    assert trainer.scaling_config.num_workers == (1, 2)
     feed = planned_dataset(planned, start, world_size=2)
     assert feed.context.execution_options.label_selector is None
 

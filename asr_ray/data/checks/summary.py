@@ -152,7 +152,9 @@ def digest_of_inputs(settings: PrepareSettings, *, files: Sequence[CorpusFile], 
     """
     inputs = {
         "layout": _LAYOUT_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"out", "tokenizer", "reuse", "data"}),
+        "settings": settings.model_dump(
+            mode="json", exclude={"out", "tokenizer", "reuse", "data", "decode_labels"}
+        ),
         "held_out": digest_of_held_out(settings.held_out),
         "tokenizer": tokenizer.digest,
         "files": [(file.path, *storage.marker(file.path)) for file in files],

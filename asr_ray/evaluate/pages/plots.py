@@ -17,7 +17,9 @@ NUM_SERIES_COLOURS = 6
 _WIDTH, _HALF_WIDTH = 1040.0, 500.0
 _MAX_POINTS = 400
 _LINE_HEIGHT = 16.0
-_MANY_ROWS = 12
+MANY_ROWS = 12
+"""Locales above which a page shows what matters and folds the rest."""
+_WORST_GUARDS = 5
 
 
 def rate_plot(rows: Sequence[LocaleRow], *, names: Sequence[str], max_guard_loss: float) -> str:
@@ -26,7 +28,7 @@ def rate_plot(rows: Sequence[LocaleRow], *, names: Sequence[str], max_guard_loss
     For guards, the band from the base rate to the allowed loss is shaded.
     """
     top, left, right = 34.0, 118.0, _WIDTH - 235.0
-    row_height = 46.0 if len(rows) <= _MANY_ROWS else 34.0
+    row_height = 46.0 if len(rows) <= MANY_ROWS else 34.0
     bottom = top + row_height * len(rows)
     canvas = Canvas(_WIDTH, bottom + 34, label=f"Error rate per locale: {', '.join(names)}")
     highest = max(score.ci95[1] for row in rows for score in (row.base, row.last))
@@ -56,15 +58,23 @@ def loss_plot(losses: Curve) -> str:
 
 
 def validation_plot(curves: Mapping[str, Curve], *, guards: Sequence[str]) -> str:
-    """Draw the error rate of each locale during training; guards are dashed."""
-    height = max(300.0, 80 + _LINE_HEIGHT * len(curves))
+    """Draw the error rate of each locale during training; guards are dashed.
+
+    Of many locales, only those that are tuned and the guards that lost most have a colour and a name.
+    """
+    named = _worth_naming(curves, guards=guards)
+    height = max(300.0, 80 + _LINE_HEIGHT * len(named))
     canvas, across, upward = _axes(
         list(curves.values()), height=height, right=72, label="Validation error rate", as_percent=True
     )
-    ends = {locale: upward(curve[-1][1]) for locale, curve in curves.items()}
+    for locale in curves.keys() - set(named):
+        points = [(across(step), upward(rate)) for step, rate in curves[locale]]
+        canvas.path(points, css="curve faint unnamed")
+    ends = {locale: upward(curves[locale][-1][1]) for locale in named}
     label_heights = _spread(ends, spacing=_LINE_HEIGHT, highest=14, lowest=height - 34)
-    for index, (locale, curve) in enumerate(curves.items()):
+    for index, locale in enumerate(named):
         css = f"series-{index % NUM_SERIES_COLOURS}" + (" dashed" if locale in guards else "")
+        curve = curves[locale]
         canvas.path([(across(step), upward(rate)) for step, rate in curve], css=f"curve {css}")
         for step, rate in _thinned(curve):
             canvas.circle(
@@ -76,6 +86,14 @@ def validation_plot(curves: Mapping[str, Curve], *, guards: Sequence[str]) -> st
             )
         canvas.text(across.end + 10, label_heights[locale] + 4, locale, css=f"series-label {css}")
     return canvas.render()
+
+
+def _worth_naming(curves: Mapping[str, Curve], *, guards: Sequence[str]) -> list[str]:
+    if len(curves) <= MANY_ROWS:
+        return list(curves)
+    rises = {tag: curve[-1][1] - curve[0][1] for tag, curve in curves.items() if tag in guards}
+    worst = sorted(rises, key=lambda tag: -rises[tag])[:_WORST_GUARDS]
+    return [tag for tag in curves if tag not in rises][:MANY_ROWS] + worst
 
 
 def audio_plot(*, planned_s: Mapping[str, float], consumed_s: Mapping[str, float]) -> str:

@@ -128,7 +128,8 @@ def render_report(data: ReportData) -> str:
         confusions=confusion_lists(data.confusions),
         clips_sentence=_clips_sentence(data),
         tiles=_tiles(data),
-        chips=[_chip(row, row.paired) for row in rows if row.paired],
+        chips=_chips(rows),
+        many=len(rows) > plots.MANY_ROWS,
         plots=_plots(data, rows),
         resampled=_resampled(rows),
         tagged=any(report.tags for report in data.reports.values()),
@@ -214,6 +215,24 @@ def _tiles(data: ReportData) -> list[_Tile]:
     return tiles
 
 
+def _chips(rows: Sequence[LocaleRow]) -> list[_Chip]:
+    """A chip for each locale; of many locales, one for each that is a target or has changed."""
+    judged = [(row, row.paired) for row in rows if row.paired]
+    if len(judged) <= plots.MANY_ROWS:
+        return [_chip(row, paired) for row, paired in judged]
+    told = [
+        (row, paired)
+        for row, paired in judged
+        if row.role == "target" or row.within_limit is False or paired.verdict != "no difference"
+    ]
+    # The worst are what a reader must not miss.
+    told.sort(key=lambda each: (each[0].role != "target", -each[1].delta))
+    chips = [_chip(row, paired) for row, paired in told]
+    if rest := len(judged) - len(told):
+        chips.append(_Chip(locale=counted(rest, "other locale"), text=" no difference", tone="no-difference"))
+    return chips
+
+
 def _chip(row: LocaleRow, paired: PairedResult) -> _Chip:
     verdict = paired.verdict
     text = f"{_GLYPHS[verdict]} {points(paired.delta, digits=1)} points"
@@ -231,7 +250,8 @@ def _plots(data: ReportData, rows: Sequence[LocaleRow]) -> dict[str, Markup]:
     if data.training_loss:
         drawn["loss"] = plots.loss_plot(data.training_loss)
     if data.curves:
-        drawn["latency"] = latency_plot(data.curves, names=names)
+        order = {tag: data.curves[tag] for row in rows if (tag := row.locale) in data.curves}
+        drawn["latency"] = latency_plot(order, names=names)
     validation = {tag: curve for tag, curve in data.validation.items() if curve}
     if validation:
         drawn["validation"] = plots.validation_plot(validation, guards=data.policy.guards)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +20,9 @@ from asr_ray.report.numbers import percent
 
 Role = Literal["target", "guard", "other"]
 """What a run wants of a locale: get better, not get worse, nothing."""
+
+_UNBOUNDED = 1000
+"""Columns in which any table has room."""
 
 _VERDICT_STYLES = {"better": "green", "worse": "bold red", "no difference": "dim"}
 
@@ -76,24 +81,50 @@ def locale_rows(
     return [_row(tag, base.locales[tag], tuned.get(tag), tests.get(tag), policy) for tag in ordered]
 
 
-def score_table(rows: Sequence[LocaleRow], *, names: Sequence[str]) -> Table:
-    """Return the comparison as a table for the terminal.
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """The comparison for a terminal or a log, as wide as there is room.
 
-    Args:
+    Attributes:
         names: of the one or two models, as column heads.
     """
-    table = Table(title="Error rate per locale, normalised, 95% confidence interval", title_justify="left")
-    table.add_column("locale", style="bold")
-    table.add_column("role", style="dim")
-    for head in ("unit", "utterances", *names, *(("change", "verdict") if len(names) == 2 else ())):
-        table.add_column(head, justify="right" if head not in ("unit", "verdict") else "left")
-    for row in rows:
-        cells: list[str | Text] = [row.locale, role_label(row), row.unit.upper(), f"{row.base.utterances:,}"]
-        cells.append(rate_and_interval(row.base))
+
+    rows: Sequence[LocaleRow]
+    names: Sequence[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw all of it, or only what fits: in 80 columns, rates without intervals."""
+        whole = self._drawn(with_intervals=True)
+        fits = whole.__rich_measure__(console, options.update(width=_UNBOUNDED)).maximum <= options.max_width
+        yield whole if fits else self._drawn(with_intervals=False)
+
+    def _drawn(self, *, with_intervals: bool) -> Table:
+        said = "normalised, 95% confidence interval" if with_intervals else "normalised"
+        table = Table(
+            title=f"Error rate per locale, {said}",
+            title_justify="left",
+            box=box.HEAVY_HEAD if with_intervals else box.SIMPLE_HEAD,
+        )
+        table.add_column("locale", style="bold", no_wrap=True)
+        table.add_column("role", style="dim")
+        table.add_column("unit")
+        for head in (*(("utterances",) if with_intervals else ()), *self.names):
+            table.add_column(head, justify="right")
+        if len(self.names) == 2:
+            table.add_column("change", justify="right")
+            table.add_column("verdict")
+        for row in self.rows:
+            table.add_row(*self._cells(row, with_intervals=with_intervals))
+        return table
+
+    def _cells(self, row: LocaleRow, *, with_intervals: bool) -> list[str | Text]:
+        rate = rate_and_interval if with_intervals else _rate
+        cells: list[str | Text] = [row.locale, role_label(row), row.unit.upper()]
+        cells += [f"{row.base.utterances:,}"] if with_intervals else []
+        cells.append(rate(row.base))
         if row.tuned:
-            cells += [rate_and_interval(row.tuned), points(row.tuned.rate - row.base.rate), _verdict(row)]
-        table.add_row(*cells)
-    return table
+            cells += [rate(row.tuned), points(row.tuned.rate - row.base.rate), _verdict(row)]
+        return cells
 
 
 def markdown_table(rows: Sequence[LocaleRow], *, names: Sequence[str]) -> str:
@@ -128,6 +159,10 @@ def rate_and_interval(score: LocaleScore) -> str:
     """Return "12.34% [11.80, 12.90]"."""
     low, high = score.ci95
     return f"{percent(score.rate)} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def _rate(score: LocaleScore) -> str:
+    return percent(score.rate)
 
 
 def role_label(row: LocaleRow) -> str:

@@ -71,7 +71,7 @@ class TorchBench:
         self.parameters = trained_parameters(self.objective)
         self.optimizer = optimizer_of(self.objective, optim=settings.optim)
         # DDP keeps a second copy of the gradients, which one device alone would not show.
-        on_ranks = settings.resources.num_workers > 1 and device.type == "cuda"
+        on_ranks = settings.resources.max_workers > 1 and device.type == "cuda"
         self.buckets = [torch.empty_like(weight) for weight in self.parameters] if on_ranks else []
 
     def step(self, shape: Shape) -> Point:

@@ -26,6 +26,7 @@ from asr_ray.evaluate.scoring.confusions import confusions_of
 from asr_ray.evaluate.scoring.paired import compare
 from asr_ray.evaluate.scoring.score import Hypothesis, score_pairs
 from asr_ray.evaluate.scoring.slices import slices_of
+from asr_ray.locales import LOCALES
 from asr_ray.testing.transcripts import made_up_hypotheses
 
 NASTY = "<script>alert('ένα')</script>"
@@ -219,3 +220,55 @@ def test_more_than_two_models_are_refused() -> None:
     reports = {**data.reports, "third": data.reports["base"]}
     with pytest.raises(ConfigError, match="pair by pair"):
         render_report(dataclasses.replace(data, reports=reports))
+
+
+def many_locales(count: int) -> ReportData:
+    """A target that gains, a guard that breaks, and others that stay as they were."""
+    tags = ["el-GR", "nb-NO", *(tag for tag in LOCALES if tag not in ("el-GR", "nb-NO"))][:count]
+    noises = {"el-GR": (0.9, 0.1), "nb-NO": (0.05, 0.6)}
+    base, tuned = (
+        [
+            row
+            for tag in tags
+            for row in made_up_hypotheses(20, noise=noises.get(tag, (0.1, 0.1))[index], locale=tag)
+        ]
+        for index in range(2)
+    )
+    rates = {tag: [(0, 0.2), (3, 0.8 if tag == "nb-NO" else 0.2)] for tag in tags}
+    return ReportData(
+        title="many",
+        created=datetime(2026, 1, 2, 3, 4),
+        reports={"base": score_pairs(base), "tuned": score_pairs(tuned)},
+        policy=GuardPolicy(targets=("el-GR",), guards=tuple(tags[1:])),
+        paired=compare(base, tuned),
+        validation=rates,
+        slices={"base": slices_of(base), "tuned": slices_of(tuned)},
+        confusions={"base": confusions_of(base), "tuned": confusions_of(tuned)},
+        examples=choose_examples([("base", base), ("tuned", tuned)], per_locale=1),
+    )
+
+
+def chips_of(page: str) -> list[str]:
+    return re.findall(r'<li class="chip [^"]*"><b>([^<]+)</b>', page)
+
+
+def test_of_few_locales_everything_is_said_and_open() -> None:
+    page = render_report(many_locales(4))
+    assert len(chips_of(page)) == 4
+    assert '<details class="group"' not in page
+
+
+def test_of_many_locales_what_changed_is_said_and_the_rest_is_folded() -> None:
+    page = render_report(many_locales(40))
+    assert chips_of(page) == ["el-GR", "nb-NO", "38 other locales"]
+    balance = Balance()
+    balance.feed(page)
+    assert (balance.faults, balance.open) == ([], [])
+    # By duration, and the groups of utterances.
+    assert page.count('<details class="group"') >= 2
+    assert "<details open" not in page
+    # The target and the guards that lost most have names in the plot, forty would hide each other.
+    assert page.count('class="series-label') == 6
+    assert re.search(r'class="series-label [^"]*"[^>]*>nb-NO<', page)
+    # Nobody is left out of the table.
+    assert all(f"<b>{tag}</b>" in page for tag in LOCALES)

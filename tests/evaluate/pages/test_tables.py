@@ -9,7 +9,7 @@ from rich.console import Console
 
 from asr_ray.errors import ConfigError
 from asr_ray.evaluate.objective import GuardPolicy
-from asr_ray.evaluate.pages.tables import LocaleRow, locale_rows, markdown_table, points, score_table
+from asr_ray.evaluate.pages.tables import LocaleRow, ScoreTable, locale_rows, markdown_table, points
 from asr_ray.evaluate.scoring.paired import compare
 from asr_ray.evaluate.scoring.score import Hypothesis, score_pairs
 from asr_ray.testing.transcripts import made_up_hypotheses
@@ -45,7 +45,7 @@ def test_targets_come_first_then_guards_then_the_rest() -> None:
 
 def test_terminal_table_names_what_is_beyond_its_limit() -> None:
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(score_table(comparison(), names=["base", "tuned"]))
+    console.print(ScoreTable(comparison(), names=["base", "tuned"]))
     lines = [line for line in console.export_text().splitlines() if "-" in line]
     assert "better" in next(line for line in lines if "el-GR" in line)
     assert "worse (beyond limit)" in next(line for line in lines if "es-ES" in line)
@@ -72,3 +72,17 @@ def test_models_that_cannot_be_lined_up_are_an_error() -> None:
 
 def test_numbers_are_written_with_their_sign() -> None:
     assert (points(-0.0123), points(0.05, digits=1), points(0.000001)) == ("−1.23", "+5.0", "±0.00")
+
+
+@pytest.mark.parametrize(("width", "has_intervals"), [(80, False), (130, True)])
+def test_in_a_narrow_terminal_each_locale_still_has_one_line(width: int, has_intervals: bool) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    rows = comparison()
+    console.print(ScoreTable(rows, names=["base", "tuned"]))
+    text = console.export_text()
+    assert ("[" in text) is has_intervals
+    assert "…" not in text
+    lines = [line.split() for line in text.splitlines()]
+    for row in rows:
+        (cells,) = [cells for cells in lines if row.locale in cells]
+        assert cells[-1] in ("better", "worse", "difference", "limit)", "│")
