@@ -26,6 +26,7 @@ from asr_ray.train.loop import Loop
 RANKS = 2
 ADAPTED_LAYERS = 18
 UTTERANCES = list(noise_utterances(("el-GR", "radio"), count=12, seconds=(0.4, 0.7)))
+HELD_OUT = {"el-GR": UTTERANCES[:2]}
 
 
 def settings_for(run_dir: Path, *sets: str, base: Path) -> TrainSettings:
