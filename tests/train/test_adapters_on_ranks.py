@@ -65,9 +65,7 @@ def train(settings: TrainSettings, *, rank: int, world_size: int) -> None:
         batches=batches,
         report=lambda metrics: None,
     )
-    loop = Loop(
-        settings, model=model, worker=worker, validation={"el-GR": UTTERANCES[:2]}, plan_digest="noise"
-    )
+    loop = Loop(settings, model=model, worker=worker, validation=HELD_OUT, plan_digest="noise")
     loop.run()
     content = [loop.objective.state_dict()[name] for name in sorted(loop.objective.state_dict())]
     digest = hashlib.sha256(b"".join(weight.numpy().tobytes() for weight in content)).hexdigest()
