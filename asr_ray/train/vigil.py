@@ -60,14 +60,14 @@ def fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path
     clear_pulses(run_dir)
     if failure:
         raise failure_of(failure[0], run_dir=run_dir, hangs=vigil.hangs) from failure[0]
-    if reason is not None and not ended_in_order(settings):
+    if reason is not None and not has_ended(settings):
         raise Interrupted(
             f"{run_dir}: stopped by {reason}, checkpoint committed", fix="the same command resumes"
         )
 
 
-def ended_in_order(settings: TrainSettings) -> bool:
-    """Whether the newest checkpoint of a run is its last one, by its steps or its guards."""
+def has_ended(settings: TrainSettings) -> bool:
+    """Whether the newest checkpoint of a run is its last: by its steps, or by its guards."""
     found = CheckpointStore(settings.run_dir).newest()
     return found is not None and is_over(found[1], settings=settings)
 
