@@ -1,7 +1,8 @@
 """How near a proxy design comes to the best of known surfaces: `python -m tests.benchmarks.proxy`.
 
 Prints one JSON line. Forty random surfaces per level of noise: two targets with power laws, a guard that is
-forgotten, 2k+1 = 7 designed runs, a fit, one more run. Gaps are of true objectives, without noise, in parts of the best one on a lattice.
+forgotten, 2k+1 = 7 designed runs, a fit, one more run. Gaps are of true objectives, without noise, in parts
+of the best one on a lattice.
 
 checked   the mix that was predicted and checked
 reached   the best true objective within the guards among the eight runs
