@@ -7,7 +7,7 @@ the schema before anything slow is imported; an unknown key is an error that nam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
@@ -35,6 +35,13 @@ class Settings(BaseModel):
 
 S = TypeVar("S", bound=Settings)
 
+IsWhole = Callable[[Any], bool]
+"""Whether a mapping in a file is one value, with no keys of the schema in it."""
+
+
+def _never(value: Any) -> bool:
+    return False
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[S]):
@@ -55,18 +62,62 @@ def load(path: Path | None, *, schema: type[S], sets: Sequence[str] = ()) -> Loa
     Raises:
         ConfigError: unreadable file, circular base, malformed override, unknown key or bad value.
     """
+    layered = layers(path, schema=schema, sets=sets)
+    return Loaded(validated(layered.tree, schema=schema, origins=layered.origins), layered.origins)
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """A file with its bases and overrides, not validated yet beyond the names of its keys.
+
+    Attributes:
+        covered: what stood at a key before a whole value took its place, by dotted key.
+    """
+
+    tree: Tree
+    origins: Mapping[str, str]
+    covered: Mapping[str, Any]
+
+
+def layers(
+    path: Path | None, *, schema: type[Settings], sets: Sequence[str] = (), is_whole: IsWhole = _never
+) -> Layered:
+    """Read a settings file with its bases and apply overrides.
+
+    Args:
+        is_whole: mappings for which this holds stand for one value: they replace what is below them and are
+            replaced as one.
+
+    Raises:
+        ConfigError: unreadable file, circular base, malformed override or unknown key.
+    """
     tree: Tree = {}
     origins: dict[str, str] = {}
-    for name, layer in _layers(path):
-        _check_keys(layer, schema=schema, where=name)
-        _overlay(tree, layer)
-        origins |= dict.fromkeys((key for key, _ in _leaves(layer)), name)
-    for assignment in sets:
-        layer = _parse_assignment(assignment)
-        _check_keys(layer, schema=schema, where=f"--set {assignment}")
-        _overlay(tree, layer)
-        origins |= dict.fromkeys((key for key, _ in _leaves(layer)), "--set")
-    return Loaded(_validate(tree, schema=schema, origins=origins), origins)
+    covered: dict[str, Any] = {}
+    parsed = [
+        *_layers(path),
+        *((f"--set {assignment}", _parse_assignment(assignment)) for assignment in sets),
+    ]
+    for name, layer in parsed:
+        _check_keys(layer, schema=schema, where=name, is_whole=is_whole)
+        _overlay(tree, layer, is_whole=is_whole, covered=covered)
+        origin = "--set" if name.startswith("--set ") else name
+        origins |= dict.fromkeys((key for key, _ in _leaves(layer, is_whole=is_whole)), origin)
+    return Layered(tree, origins, covered)
+
+
+def validated(tree: Tree, *, schema: type[S], origins: Mapping[str, str]) -> S:
+    """Return a tree as settings.
+
+    Raises:
+        ConfigError: a bad value; it names key and origin.
+    """
+    try:
+        return schema.model_validate(tree, context=schema.context_of(tree))
+    except ValidationError as error:
+        raise ConfigError(
+            _explain(error, origins), fix="correct these values; --dry-run shows all of them"
+        ) from None
 
 
 def describe(loaded: Loaded[Any]) -> str:
@@ -137,20 +188,32 @@ def _parse_assignment(assignment: str) -> Tree:
     return dict(value)
 
 
-def _overlay(tree: Tree, layer: Tree) -> None:
+def _overlay(
+    tree: Tree, layer: Tree, *, is_whole: IsWhole, covered: dict[str, Any], prefix: str = ""
+) -> None:
     """Merge `layer` into `tree` in place: mappings merge, everything else replaces."""
     for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _overlay(tree[key], value)
+        path, below = f"{prefix}{key}", tree.get(key)
+        if is_whole(value):
+            if key in tree and not is_whole(below):
+                covered[path] = below
+            tree[key] = value
+        elif isinstance(value, dict) and isinstance(below, dict) and not is_whole(below):
+            _overlay(below, value, is_whole=is_whole, covered=covered, prefix=f"{path}.")
+        elif isinstance(value, dict):
+            tree[key] = {}
+            _overlay(tree[key], value, is_whole=is_whole, covered=covered, prefix=f"{path}.")
         else:
-            tree[key] = dict(value) if isinstance(value, dict) else value
+            tree[key] = value
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(
+    tree: Mapping[str, Any], prefix: str = "", *, is_whole: IsWhole = _never
+) -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{path}.")
+        if isinstance(value, Mapping) and value and not is_whole(value):
+            yield from _leaves(value, f"{path}.", is_whole=is_whole)
         else:
             yield path, value
 
@@ -167,7 +230,14 @@ def _origin_of(key: str, origins: Mapping[str, str]) -> str:
     return next((origins[name] for name in candidates if name in origins), "default")
 
 
-def _check_keys(tree: Mapping[str, Any], *, schema: type[Settings], where: str, prefix: str = "") -> None:
+def _check_keys(
+    tree: Mapping[str, Any],
+    *,
+    schema: type[Settings],
+    where: str,
+    is_whole: IsWhole,
+    prefix: str = "",
+) -> None:
     """Raise for the first key that the schema does not declare, naming file and nearest key."""
     for key, value in tree.items():
         field = schema.model_fields.get(str(key))
@@ -178,26 +248,17 @@ def _check_keys(tree: Mapping[str, Any], *, schema: type[Settings], where: str, 
                 f"{where}: unknown key {prefix}{key}",
                 fix=f"did you mean {prefix}{guess}?" if guess else f"keys here are: {known}",
             )
-        section = _section_of(field.annotation)
-        if section is not None and isinstance(value, Mapping):
-            _check_keys(value, schema=section, where=where, prefix=f"{prefix}{key}.")
+        section = section_of(field.annotation)
+        if section is not None and isinstance(value, Mapping) and not is_whole(value):
+            _check_keys(value, schema=section, where=where, is_whole=is_whole, prefix=f"{prefix}{key}.")
 
 
-def _section_of(annotation: Any) -> type[Settings] | None:
-    """The nested settings class of a field, looking through `X | None`."""
+def section_of(annotation: Any) -> type[Settings] | None:
+    """Return the nested settings class of a field, looking through `X | None`."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Settings):
             return candidate
     return None
-
-
-def _validate(tree: Tree, *, schema: type[S], origins: Mapping[str, str]) -> S:
-    try:
-        return schema.model_validate(tree, context=schema.context_of(tree))
-    except ValidationError as error:
-        raise ConfigError(
-            _explain(error, origins), fix="correct these values; --dry-run shows all of them"
-        ) from None
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:

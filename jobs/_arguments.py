@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,17 @@ from asr_ray import config
 
 
 def parser_of(
-    description: str | None, *, schema: type[config.Settings], shortcuts: Mapping[str, str] = {}
+    description: str | None,
+    *,
+    schema: type[config.Settings],
+    shortcuts: Mapping[str, str] = {},
+    stand_ins: Mapping[str, Callable[[Path], Path]] = {},
 ) -> argparse.ArgumentParser:
     """Return the parser that all jobs share.
 
     Args:
         shortcuts: flag without its dashes -> key of the configuration that it sets.
+        stand_ins: flag -> the configuration that belongs to the file it is given.
     """
     keys = ", ".join(schema.model_fields)
     parser = argparse.ArgumentParser(
@@ -49,7 +55,25 @@ def parser_of(
             type=functools.partial(_assignment, key),
             help=f"short for --set {key}=VALUE",
         )
+    for flag, file_of in stand_ins.items():
+        parser.add_argument(
+            f"--{flag}",
+            metavar="FILE",
+            dest="config",
+            type=_FileOf(file_of),
+            help="takes the configuration that lies beside this file, in place of --config",
+        )
     return parser
+
+
+@dataclass(frozen=True, slots=True)
+class _FileOf:
+    """Type of a flag: the text of an argument -> a file that belongs to it."""
+
+    find: Callable[[Path], Path]
+
+    def __call__(self, value: str) -> Path:
+        return self.find(Path(value))
 
 
 def _assignment(key: str, value: str) -> str:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asr_ray import config
-
 if TYPE_CHECKING:
     from rich.console import Console
 
-S = TypeVar("S", bound=config.Settings)
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class Job(Generic[S]):
     """One call of a job.
 
     Attributes:
-        settings: validated settings.
+        settings: validated settings, or what a job makes of them.
         config: file they came from, to be named in what to do next.
         sets: overrides, as given.
         as_json: whether standard output shall hold one JSON object and nothing else.

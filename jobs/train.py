@@ -2,6 +2,7 @@
 
     python jobs/train.py --config configs/runs/demo.yaml
     python jobs/train.py --config configs/runs/my_run.yaml --set optim.peak_lr=3e-4 --set run_dir=runs/lr3e-4
+    python jobs/train.py --from-decision runs/sweep/decision.json --set run_dir=runs/long
     ray job submit --working-dir . -- python jobs/train.py --config configs/runs/my_run.yaml
 
 Writes RUN/config.yaml, metrics.jsonl, ledger/, checkpoints/, best.nemo and summary.json. The same command
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from _cli import Job, run_job
 
 from asr_ray.settings import TrainSettings
+from asr_ray.sweep.records import winner_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,4 +58,4 @@ def draw(console: Console, summary: RunSummary, *, settings: TrainSettings) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(run_job(__doc__, schema=TrainSettings, act=act))
+    sys.exit(run_job(__doc__, schema=TrainSettings, act=act, stand_ins={"from-decision": winner_path}))

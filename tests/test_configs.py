@@ -11,7 +11,17 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from asr_ray.config import Settings, load
-from asr_ray.settings import DemoSettings, EvaluateSettings, ExportSettings, PrepareSettings, TrainSettings
+from asr_ray.settings import (
+    DemoSettings,
+    EvaluateSettings,
+    ExportSettings,
+    PrepareSettings,
+    SweepFileSettings,
+    SweepSettings,
+    TrainSettings,
+)
+from asr_ray.sweep.ranges import is_range
+from asr_ray.sweep.space import load_sweep
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 REFERENCE = CONFIGS / "train.yaml"
@@ -20,6 +30,7 @@ SCHEMAS: dict[str, type[Settings]] = {
     "runs": TrainSettings,
     "corpora": PrepareSettings,
     "evaluation": EvaluateSettings,
+    "sweeps": SweepFileSettings,
     "exports": ExportSettings,
 }
 
@@ -41,7 +52,7 @@ def schema_of(path: Path) -> type[Settings]:
 def leaves(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Leaves:
     found: Leaves = {}
     for key, value in tree.items():
-        nested = isinstance(value, Mapping)
+        nested = isinstance(value, Mapping) and not is_range(value)
         found |= leaves(value, (*prefix, key)) if nested else {(*prefix, key): value}
     return found
 
@@ -65,12 +76,19 @@ def inherited(path: Path) -> Leaves:
     """Keys of a file and of all its bases, as `load` merges them."""
     tree = read(path)
     base = tree.pop("base", None)
-    return (inherited(path.parent / base) if base else {}) | leaves(tree)
+    own = leaves(tree)
+    # A section that takes the place of a value.
+    replaced = {key[:length] for key in own for length in range(1, len(key))}
+    kept = inherited(path.parent / base) if base else {}
+    return {key: value for key, value in kept.items() if key not in replaced} | own
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_it_loads(path: Path) -> None:
-    load(path, schema=schema_of(path))
+    if schema_of(path) is SweepFileSettings:
+        load_sweep(path)
+    else:
+        load(path, schema=schema_of(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -90,6 +108,13 @@ def test_the_reference_states_the_real_defaults() -> None:
         if default is not PydanticUndefined and _plain(stated[key]) != _plain(default)
     }
     assert not wrong
+
+
+def test_the_sweep_of_the_demo_holds_every_key_of_its_section() -> None:
+    stated = read(CONFIGS / "sweeps" / "demo.yaml")["sweep"]
+    assert set(stated) == set(SweepSettings.model_fields)
+    for name in ("pbt", "finalists"):
+        assert stated[name] == getattr(SweepSettings(out=Path("x")), name).model_dump(mode="json")
 
 
 def _plain(value: Any) -> Any:

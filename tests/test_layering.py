@@ -40,6 +40,7 @@ MAY_IMPORT_RAY = {
     "train/worker.py",
     "evaluate/pool.py",
     "sweep/run.py",
+    "sweep/tuner.py",
     "doctor/cluster.py",
 }
 
@@ -74,6 +75,26 @@ ABOUT_SCORES = (
     "confusions",
 )
 
+ABOUT_SWEEPS = (
+    "ranges",
+    "space",
+    "records",
+    "mixes",
+    "counts",
+    "candidates",
+    "decision",
+    "wording",
+    "response",
+    "proxy",
+    "advice",
+    "conclude",
+    "room",
+    "halving",
+    "search",
+    "population",
+    "forecast",
+)
+
 DECIDING = (
     *(f"evaluate/scoring/{name}.py" for name in ABOUT_SCORES),
     *(f"data/{name}.py" for name in ABOUT_DATA),
@@ -89,6 +110,7 @@ DECIDING = (
     ),
     *(f"doctor/{name}.py" for name in ("checks", "facts", "versions")),
     *(f"train/calibration/{name}.py" for name in ("record", "fit", "use")),
+    *(f"sweep/{name}.py" for name in ABOUT_SWEEPS),
     *(f"evaluate/{name}.py" for name in ("objective", "conditions", "work", "gate", "snr")),
 )
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Rates of zero are common on small validation sets; a floor keeps the logarithm finite.
-_RATE_FLOOR = 0.005
+RATE_FLOOR = 0.005
+"""Rates of zero are common on small validation sets; a floor keeps the logarithm finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def judge(rates: Mapping[str, float], *, base: Mapping[str, float], policy: Guar
         rates: locale -> error rate as a fraction; must hold every target and guard.
         base: the same for the untuned model.
     """
-    gains = [math.log(max(rates[tag], _RATE_FLOOR) / max(base[tag], _RATE_FLOOR)) for tag in policy.targets]
+    gains = [math.log(max(rates[tag], RATE_FLOOR) / max(base[tag], RATE_FLOOR)) for tag in policy.targets]
     losses = {tag: rates[tag] - base[tag] - policy.max_guard_loss for tag in policy.guards}
     broken = tuple(tag for tag, excess in losses.items() if excess > 0.0)
     return Judgement(objective=sum(gains) / len(gains), excess=max([0.0, *losses.values()]), broken=broken)

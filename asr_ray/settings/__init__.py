@@ -35,6 +35,13 @@ from asr_ray.settings.prepare import (
     CorpusSettings,
     PrepareSettings,
 )
+from asr_ray.settings.sweep import (
+    AshaSettings,
+    FinalistSettings,
+    PbtSettings,
+    SweepFileSettings,
+    SweepSettings,
+)
 from asr_ray.settings.trackers import MlflowSettings, TrackerSettings, WandbSettings
 from asr_ray.settings.train import (
     CheckpointSettings,
@@ -44,6 +51,7 @@ from asr_ray.settings.train import (
 )
 
 __all__ = [
+    "AshaSettings",
     "AugmentSettings",
     "CalibrateSettings",
     "CheckDataSettings",
@@ -58,6 +66,7 @@ __all__ = [
     "DoctorSettings",
     "EvaluateSettings",
     "ExportSettings",
+    "FinalistSettings",
     "HubModel",
     "LocaleTag",
     "LoraSettings",
@@ -68,6 +77,7 @@ __all__ = [
     "ModelSettings",
     "NewLocaleSettings",
     "OptimSettings",
+    "PbtSettings",
     "PrepareSettings",
     "RateSettings",
     "ReplaySettings",
@@ -76,6 +86,8 @@ __all__ = [
     "SourceSettings",
     "SpecAugmentSettings",
     "SpeechSettings",
+    "SweepFileSettings",
+    "SweepSettings",
     "TrackerSettings",
     "TrainSettings",
     "ValidationSettings",

@@ -36,6 +36,8 @@ class ValidationSettings(Settings):
     prompt: PromptChoice = "locale"
     """Whether the model is told the language, or has to find it as users of `auto` will have it."""
     att_context_size: tuple[int, int] = (56, 3)
+    base_scores: Path | None = None
+    """What the base makes of these utterances, as a sweep leaves it for its trials; null decodes them."""
 
     @property
     def interval(self) -> str:

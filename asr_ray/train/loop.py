@@ -26,6 +26,7 @@ from asr_ray.errors import TrainingError
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
+from asr_ray.train.base_scores import read_base_scores
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.choice import best_steps, is_over, stop_reason
 from asr_ray.train.group import Worker
@@ -42,7 +43,7 @@ from asr_ray.train.step import (
 )
 from asr_ray.train.stopping import stop_file
 from asr_ray.train.trackers import RunLog
-from asr_ray.train.validate import validate
+from asr_ray.train.validate import LocaleRates, counts_path, validate, write_rows
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,11 @@ class Loop:
         validation: Mapping[str, Sequence[Utterance]],
         plan_digest: str,
         mixes: Mapping[str, Mapping[str, float]] | None = None,
+        until_step: int | None = None,
     ) -> None:
         self.settings = settings
         self.worker = worker
+        self.until_step = min(settings.max_steps, until_step or settings.max_steps)
         self.validation = validation
         self.objective = objective_of(model, settings=settings, device=worker.device)
         self.parameters = trained_parameters(self.objective)
@@ -90,7 +93,7 @@ class Loop:
             self.network = DistributedDataParallel(self.objective)
 
     def run(self) -> RunState:
-        """Train until `max_steps`, until guards are lost or a stop is requested; return the committed state.
+        """Train until `until_step`, until guards are lost or a stop is requested; return the committed state.
 
         Raises:
             TrainingError: too many non-finite steps in a row, or data out of order.
@@ -101,19 +104,19 @@ class Loop:
         batches = self.worker.batches(self.state.position)
         meter, started = Meter(), time.monotonic()
         base_elapsed_s = self.state.elapsed_s
-        while not is_over(self.state, settings=settings):
+        while not self._is_over():
             heard_s = self.state.audio_s
             stop = self._update(batches, meter)
             self.state = replace(self.state, elapsed_s=base_elapsed_s + time.monotonic() - started)
             step = self.state.step
-            last = step == settings.max_steps
+            last = step == self.until_step
             meter = self._log(meter, force=last)
             due = validation_due(settings.validation, step=step, audio_s=(heard_s, self.state.audio_s))
             if not stop and (last or due):
                 self._validate()
                 meter = Meter()
-            over = is_over(self.state, settings=settings)
-            if stop or over or step % settings.checkpoint.every_steps == 0 or step in self._best_steps():
+            due = step % settings.checkpoint.every_steps == 0 or step in self._best_steps()
+            if stop or due or self._is_over():
                 self.save_now = True
             if self.save_now:
                 self._commit()
@@ -121,6 +124,9 @@ class Loop:
             if stop:
                 break
         return self.state
+
+    def _is_over(self) -> bool:
+        return self.state.step >= self.until_step or is_over(self.state, settings=self.settings)
 
     def _update(self, batches: Iterator[Batch], meter: Meter) -> bool:
         """Take one optimizer step; return whether a stop was requested."""
@@ -240,9 +246,7 @@ class Loop:
         """Judge the weights per locale and remember whether they are the best so far."""
         self.worker.mark("validating")
         started = time.monotonic()
-        scores = validate(
-            self.objective.model, utterances=self.validation, worker=self.worker, settings=self.settings
-        )
+        scores = self._scores()
         entry = {"step": self.state.step, "audio_s": self.state.audio_s, "locales": scores}
         self.state = replace(self.state, validations=(*self.state.validations, entry))
         best = next(iter(self._best_steps()), None)
@@ -254,6 +258,23 @@ class Loop:
             self._say_if_stopped()
         rates = {f"rate/{tag}": score["rate"] for tag, score in scores.items()}
         self.worker.report({"step": self.state.step, "audio_s": self.state.audio_s} | rates)
+
+    def _scores(self) -> LocaleRates:
+        """Decode the validation utterances; what a base model writes may be known already."""
+        file = counts_path(self.settings.run_dir, step=self.state.step)
+        known = self.settings.validation.base_scores
+        if self.state.step == 0 and known is not None:
+            base = read_base_scores(known, settings=self.settings)
+            if self.worker.rank == 0:
+                write_rows(file, base.rows)
+            return base.locales
+        return validate(
+            self.objective.model,
+            utterances=self.validation,
+            worker=self.worker,
+            settings=self.settings,
+            counts_file=file,
+        )
 
     def _say_if_stopped(self) -> None:
         reason = stop_reason(self.state.validations, settings=self.settings)

@@ -18,19 +18,19 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from asr_ray.config import dump
 from asr_ray.data.feed import PlannedFeed
 from asr_ray.data.planned import PlannedData, ResumePoint
-from asr_ray.errors import AsrRayError, TrainingError
+from asr_ray.errors import AsrRayError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import TrainSettings
 from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.choice import is_over, stop_reason
+from asr_ray.train.choice import stop_reason
 from asr_ray.train.coverage import check_coverage, measure_coverage, write_coverage
 from asr_ray.train.lock import only_run
 from asr_ray.train.replay import replay_of
 from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
 from asr_ray.train.stopping import stop_file
-from asr_ray.train.vigil import fit
+from asr_ray.train.vigil import fit, has_ended
 from asr_ray.train.worker import TRAIN_DATASET, HearSigterm, WorkerTask, train_worker
 
 
@@ -60,7 +60,12 @@ class RunSummary:
     replay: Mapping[str, Mapping[str, float]]
 
 
-def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | None = None) -> RunSummary:
+def run_training(
+    settings: TrainSettings,
+    *,
+    watch: Callable[[Path], None] | None = None,
+    until_step: int | None = None,
+) -> RunSummary:
     """Train, or go on training, the run in `settings.run_dir` on the connected Ray cluster.
 
     A first Ctrl-C asks the workers to commit a checkpoint and stop; a second one stops at once. Whoever
@@ -68,27 +73,36 @@ def run_training(settings: TrainSettings, *, watch: Callable[[Path], None] | Non
 
     Args:
         watch: called about twice a second with the run folder, to show progress.
+        until_step: pause after this update, validated and committed; None goes on to `max_steps`. The
+            schedule of the learning rate is that of the whole run.
 
     Raises:
         EnvironmentFault: the cluster cannot hold the workers and still read data, or storage takes no more.
         DataError: the tokenizer lacks too many characters of the texts, or shards cannot be read.
         ConfigError: another job trains in the same folder.
         TrainingError: the run failed for good.
-        Interrupted: stopped on request; the same call goes on.
+        Interrupted: stopped on request, or paused at `until_step`; the same call without it goes on.
     """
     settings = resolved(with_absolute_paths(settings))
     with only_run(settings.run_dir):
-        return _run(settings, watch=watch)
+        return _run(settings, watch=watch, until_step=until_step)
 
 
-def _run(settings: TrainSettings, *, watch: Callable[[Path], None] | None) -> RunSummary:
-    check_capacity(settings.resources, nodes=_nodes())
+def _run(
+    settings: TrainSettings, *, watch: Callable[[Path], None] | None, until_step: int | None
+) -> RunSummary:
+    check_capacity(settings.resources, nodes=cluster_nodes())
     planned = planned_data(settings)
     try:
         if not _is_finished(settings):
             _prepare_run_dir(settings)
             check_texts(settings, planned=planned)
-            fit(build_trainer(settings, planned=planned), settings=settings, watch=watch)
+            trainer = build_trainer(settings, planned=planned, until_step=until_step)
+            fit(trainer, settings=settings, watch=watch)
+            if until_step is not None and not _is_finished(settings):
+                raise Interrupted(
+                    f"{settings.run_dir}: paused at step {until_step}", fix="the same command goes on"
+                )
         return _summarise(settings, planned=planned)
     except AsrRayError as error:
         # `ray job submit` flattens exit codes; whoever submitted reads this one.
@@ -96,7 +110,7 @@ def _run(settings: TrainSettings, *, watch: Callable[[Path], None] | None) -> Ru
         raise
 
 
-def _nodes() -> list[Node]:
+def cluster_nodes() -> list[Node]:
     """Return the living nodes of the connected cluster."""
     alive = [node for node in ray.nodes() if node["Alive"]]
     return [
@@ -111,9 +125,7 @@ def _nodes() -> list[Node]:
 
 def _is_finished(settings: TrainSettings) -> bool:
     """Whether the run is over, by its steps or its guards, and has handed over its model."""
-    found = CheckpointStore(settings.run_dir).newest()
-    done = found is not None and is_over(found[1], settings=settings)
-    return done and (settings.run_dir / "best.nemo").exists()
+    return has_ended(settings) and (settings.run_dir / "best.nemo").exists()
 
 
 def _prepare_run_dir(settings: TrainSettings) -> None:
@@ -133,7 +145,9 @@ def check_texts(settings: TrainSettings, *, planned: PlannedData) -> None:
     check_coverage(coverage, max_unknown_share=settings.model.max_unknown_share)
 
 
-def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrainer:
+def build_trainer(
+    settings: TrainSettings, *, planned: PlannedData, until_step: int | None = None
+) -> TorchTrainer:
     """Assemble the trainer of a run, and set what Ray Data is to keep to in this process from now on."""
     resources = settings.resources
     # An idle feed is normal during validation; Ray's guard would call it stuck.
@@ -143,7 +157,7 @@ def build_trainer(settings: TrainSettings, *, planned: PlannedData) -> TorchTrai
     context.execution_options.label_selector = resources.decode_labels
     return TorchTrainer(
         train_worker,  # type: ignore[arg-type]  # any picklable value is handed through
-        train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name),  # type: ignore[arg-type]
+        train_loop_config=WorkerTask(settings, planned.plan.place_digest, planned.mixes_by_name, until_step),  # type: ignore[arg-type]
         torch_config=TorchConfig(
             backend="nccl" if resources.use_gpu else "gloo",
             # Only for what the watch over hanging ranks leaves over, for it knows which rank it is.

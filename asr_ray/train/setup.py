@@ -25,6 +25,12 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
         update={
             "run_dir": settings.run_dir.resolve(),
             "data": _data_with_absolute_paths(settings.data),
+            "validation": settings.validation.model_copy(
+                update={
+                    "base_scores": settings.validation.base_scores
+                    and settings.validation.base_scores.resolve()
+                }
+            ),
             "model": settings.model.model_copy(update={"base": _base_for_workers(settings.model.base)}),
         }
     )

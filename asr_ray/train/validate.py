@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from asr_ray.evaluate.hypotheses import transcribe
 from asr_ray.evaluate.scoring.counts import total_of
 from asr_ray.evaluate.scoring.normalise import language_tags
 from asr_ray.evaluate.scoring.score import Counts, Hypothesis, count_pair, is_in_another_script
+from asr_ray.files import write_whole
 from asr_ray.locales import unit_of
 from asr_ray.records import Utterance
 from asr_ray.settings import TrainSettings
@@ -40,17 +43,33 @@ class Tally:
     rightly_tagged: int
 
 
+Row = Mapping[str, str | int]
+"""Counts of one utterance: id, locale, speaker, errors, tokens; no text."""
+
+
+def counts_path(run_dir: Path, *, step: int) -> Path:
+    """Where the counts of each utterance of a validation are, one JSON object a line."""
+    return run_dir / "validation" / f"step-{step:08d}.jsonl"
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Leave the counts of each utterance, from which two runs can be compared utterance by utterance."""
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
 def validate(
     model: Any,
     *,
     utterances: Mapping[str, Sequence[Utterance]],
     worker: Worker,
     settings: TrainSettings,
+    counts_file: Path | None = None,
 ) -> LocaleRates:
     """Decode each rank's share of the validation utterances and return the rates of all of them.
 
     Args:
         utterances: locale -> utterances, the same on every rank.
+        counts_file: where rank 0 leaves the counts of each utterance.
     """
     mine = [utterance for rows in utterances.values() for utterance in rows[worker.rank :: worker.world_size]]
     was_training = model.training
@@ -70,7 +89,18 @@ def validate(
     parts = worker.gather(
         {tag: tally_of([row for row in hypotheses if row.locale == tag], locale=tag) for tag in utterances}
     )
+    if counts_file is not None:
+        rows = worker.gather([row_of(hypothesis) for hypothesis in hypotheses])
+        if worker.rank == 0:
+            write_rows(counts_file, (row for part in rows for row in part))
     return {tag: rates_of([part[tag] for part in parts]) for tag in utterances}
+
+
+def row_of(hypothesis: Hypothesis) -> Row:
+    """Count one utterance."""
+    own = count_pair(hypothesis, unit=unit_of(hypothesis.locale))
+    named = {"id": hypothesis.id, "locale": hypothesis.locale, "speaker": hypothesis.speaker}
+    return {**named, "errors": own.errors, "tokens": own.tokens}
 
 
 def tally_of(rows: Sequence[Hypothesis], *, locale: str) -> Tally:

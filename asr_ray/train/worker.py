@@ -46,11 +46,13 @@ class WorkerTask:
     Attributes:
         plan_digest: what a checkpoint must have been made with.
         mixes: name -> shares of the mixes that the run may read by.
+        until_step: update to pause after; None goes on to `max_steps`.
     """
 
     settings: TrainSettings
     plan_digest: str
     mixes: Mapping[str, Mapping[str, float]]
+    until_step: int | None = None
 
 
 def train_worker(task: WorkerTask) -> None:
@@ -100,6 +102,7 @@ def _train(task: WorkerTask, *, worker: Worker) -> None:
         validation=validation,
         plan_digest=task.plan_digest,
         mixes=task.mixes,
+        until_step=task.until_step,
     )
     if is_over(loop.run(), settings=settings):
         worker.mark("exporting the model")

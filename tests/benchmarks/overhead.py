@@ -50,6 +50,7 @@ def settings_of(run_dir: Path, *, options: argparse.Namespace) -> TrainSettings:
     sets = [
         f"run_dir={run_dir}",
         f"max_steps={options.steps + 1}",
+        "optim.warmup_steps=1",
         f"data.train={options.data / 'train'}",
         f"data.validation={options.data / 'validation'}",
         "validation.utterances_per_locale=1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,19 +16,21 @@ from torch import Tensor, nn
 
 from asr_ray.config import load
 from asr_ray.data.assemble import Assembler
-from asr_ray.errors import TrainingError
+from asr_ray.errors import ConfigError, TrainingError
 from asr_ray.metrics import metrics_path, read
 from asr_ray.model.nemo_file import load_model
 from asr_ray.model.prompt import prompt_table
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.records import Batch, Position
 from asr_ray.settings import TrainSettings
-from asr_ray.testing.prepared import noise_utterances
+from asr_ray.testing.prepared import noise_utterances, write_prepared_speech
 from asr_ray.train import ledger
 from asr_ray.train import loop as loop_module
+from asr_ray.train.base_scores import measure_base
 from asr_ray.train.group import Worker
 from asr_ray.train.loop import Loop, seed_everything
 from asr_ray.train.stopping import stop_file
+from asr_ray.train.validate import counts_path
 
 CPU = torch.device("cpu")
 START = Position()
@@ -544,3 +547,67 @@ def test_no_text_and_no_secret_is_left_in_a_run(
     assert not [path for path in files if b"kanarienvogel" in path.read_bytes()]
     out = capfd.readouterr()
     assert "kanarienvogel" not in out.out + out.err + caplog.text
+
+
+def test_each_validation_leaves_counts_of_each_utterance_and_no_text(
+    tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed
+) -> None:
+    settings = settings_for(tmp_path, "max_steps=4", "validation.every_steps=2")
+    loop = loop_for(settings, model=fresh_model(), feed=feed)
+    loop.run()
+    for step, entry in zip((0, 2, 4), loop.state.validations, strict=True):
+        lines = counts_path(tmp_path, step=step).read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        assert [row["id"] for row in rows] == [utterance.id for utterance in HELD_OUT["el-GR"]]
+        assert all(set(row) == {"id", "locale", "speaker", "errors", "tokens"} for row in rows)
+        errors, tokens = (sum(row[key] for row in rows) for key in ("errors", "tokens"))
+        assert errors / tokens == entry["locales"]["el-GR"]["rate"]
+    validated = [row for row in read(metrics_path(tmp_path)) if row["kind"] == "validation"]
+    seconds = [sum(feed.at(step).audio_s for step in range(steps)) for steps in (0, 2, 4)]
+    assert [row["audio_s"] for row in validated] == pytest.approx(seconds)
+
+
+def test_a_run_that_pauses_is_the_same_run(
+    tmp_path: Path, fresh_model: Callable[[], nn.Module], assembler: Assembler
+) -> None:
+    whole = loop_for(settings_for(tmp_path / "whole"), model=fresh_model(), feed=Feed(assembler))
+    whole.run()
+    for until in (4, None):
+        settings = settings_for(tmp_path / "parts")
+        loop = Loop(
+            settings,
+            model=fresh_model(),
+            worker=worker_for(Feed(assembler)),
+            validation=HELD_OUT,
+            plan_digest="plan",
+            until_step=until,
+        )
+        state = loop.run()
+        # Validated and committed where it paused, whatever the configuration says of that step.
+        assert state.step == (until or 6)
+        assert state.validations[-1]["step"] == state.step
+        assert loop.store.newest() == (loop.store.path(state.step), state)
+    assert same(weights_of(loop), weights_of(whole))
+
+
+def test_scores_of_the_base_are_taken_from_where_they_were_measured(
+    tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed, micro_nemo: Path
+) -> None:
+    tokenizer = NemoTokenizer.from_nemo(micro_nemo)
+    write_prepared_speech(tmp_path / "held", {("el-GR", "studio"): HELD_OUT["el-GR"]}, tokenizer=tokenizer)
+    held = (f"data.validation={tmp_path / 'held'}", f"model.base={micro_nemo}", "max_steps=2")
+    settings = settings_for(tmp_path / "first", *held)
+    measure_base(settings, path=tmp_path / "base.json")
+    decoded = loop_for(settings, model=fresh_model(), feed=feed).run().validations[0]
+
+    shared = (*held, f"validation.base_scores={tmp_path / 'base.json'}")
+    settings = settings_for(tmp_path / "second", *shared)
+    assert loop_for(settings, model=fresh_model(), feed=feed).run().validations[0] == decoded
+    first, second = (counts_path(tmp_path / name, step=0).read_text() for name in ("first", "second"))
+    assert first == second
+    other = settings_for(tmp_path / "third", *shared, "validation.utterances_per_locale=7")
+    with pytest.raises(ConfigError, match="is of another number of utterances than this run"):
+        loop_for(other, model=fresh_model(), feed=feed).run()
+    absent = settings_for(tmp_path / "fourth", *held, "validation.base_scores=absent.json")
+    with pytest.raises(ConfigError, match=r"absent\.json cannot be read"):
+        loop_for(absent, model=fresh_model(), feed=feed).run()
