@@ -25,5 +25,5 @@ def predicted_step_s(sweep: Sweep) -> float | None:
         return None
     settings = resolved(with_absolute_paths(settings))
     planned = planned_data(settings)
-    summary = plan_summary(planned.plan, steps=planned.num_steps, world_size=settings.resources.num_workers)
+    summary = plan_summary(planned.plan, steps=planned.num_steps, world_size=settings.resources.max_workers)
     return summary.step_cost

@@ -24,7 +24,7 @@ def planned_mix(settings: TrainSettings, seconds_by_key: Mapping[Key, float]) ->
         ConfigError: a mix that this data cannot give.
     """
     steps = settings.max_steps * settings.optim.accumulate
-    budget_s = steps * settings.resources.num_workers * settings.data.max_padded_s
+    budget_s = steps * settings.resources.max_workers * settings.data.max_padded_s
     schedule = mix_schedule(
         settings.data.mix,
         seconds_by_key,

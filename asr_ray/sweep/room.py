@@ -36,7 +36,7 @@ def trials_at_once(resources: ResourceSettings, *, nodes: Sequence[Node], wanted
 
 
 def _fit(count: int, resources: ResourceSettings, *, nodes: Sequence[Node]) -> bool:
-    together = resources.model_copy(update={"num_workers": count * resources.num_workers})
+    together = resources.model_copy(update={"num_workers": count * resources.max_workers})
     try:
         check_capacity(together, nodes=nodes)
     except EnvironmentFault:
