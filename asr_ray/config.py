@@ -122,11 +122,16 @@ def validated(tree: Tree, *, schema: type[S], origins: Mapping[str, str]) -> S:
 
 def describe(loaded: Loaded[Any]) -> str:
     """Return every resolved value with its origin, one `key = value  # origin` line each."""
-    lines = [(key, _show(value)) for key, value in _leaves(loaded.settings.model_dump(mode="json"))]
+    lines = [(key, _show(value)) for key, value in flat(loaded.settings).items()]
     width = max((len(key) + len(value) for key, value in lines), default=0) + 3
     return "\n".join(
         f"{f'{key} = {value}':<{width}}  # {_origin_of(key, loaded.origins)}" for key, value in lines
     )
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """Return every value by its path, `{"optim.peak_lr": 1e-4, ...}`."""
+    return dict(_leaves(settings.model_dump(mode="json")))
 
 
 def dump(settings: Settings) -> str:

@@ -46,11 +46,10 @@ def check(settings: CheckDataSettings) -> Findings:
     from _ray import start_ray
 
     from asr_ray.data.shards import check_corpora
-    from asr_ray.model.tiny import base_model_path
+    from asr_ray.model.base import resolve_base
     from asr_ray.model.tokens import NemoTokenizer
 
-    name = settings.tokenizer
-    tokenizer = NemoTokenizer.from_nemo(base_model_path() if name == "tiny" else Path(name))
+    tokenizer = NemoTokenizer.from_nemo(resolve_base(settings.tokenizer))
     start_ray()
     with progress_bars("check", "write") as progress:
         return check_corpora(settings, tokenizer=tokenizer, progress=progress)

@@ -70,7 +70,7 @@ def draw(
         console.print(f"warning: {warning}", style="yellow")
     console.print(
         f"first checkpoint at step {settings.checkpoint.every_steps}, "
-        f"first validation of tuned weights at {settings.validation.every_steps}"
+        f"first validation of tuned weights after {settings.validation.interval}"
     )
     console.print(f"next: python jobs/train.py --config {job.config}")
 

@@ -13,7 +13,6 @@ result in OUT stays as it is, and they are in OUT/rejected. An unchanged corpus 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from _cli import Job, run_job
@@ -32,11 +31,10 @@ def act(job: Job[PrepareSettings]) -> None:
     from _ray import start_ray
 
     from asr_ray.data.shards import prepare
-    from asr_ray.model.tiny import base_model_path
+    from asr_ray.model.base import resolve_base
     from asr_ray.model.tokens import NemoTokenizer
 
-    name = job.settings.tokenizer
-    tokenizer = NemoTokenizer.from_nemo(base_model_path() if name == "tiny" else Path(name))
+    tokenizer = NemoTokenizer.from_nemo(resolve_base(job.settings.tokenizer))
     start_ray()
     with progress_bars("check", "write") as progress:
         summary = prepare(job.settings, tokenizer=tokenizer, progress=progress)

@@ -13,11 +13,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from _cli import Job, run_job
 
 from asr_ray.settings import TrainSettings
 from asr_ray.sweep.records import winner_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_ray.train.run import RunSummary
 
 
 def act(job: Job[TrainSettings]) -> None:
@@ -25,7 +31,6 @@ def act(job: Job[TrainSettings]) -> None:
     from _ray import start_ray
     from rich.console import Console
 
-    from asr_ray.model.base import name_for_jobs
     from asr_ray.train.progress import Progress
     from asr_ray.train.run import run_training
 
@@ -33,13 +38,22 @@ def act(job: Job[TrainSettings]) -> None:
     start_ray(num_cpus=resources.local_cpus)
     with Progress(job.settings, console=Console(stderr=job.as_json)) as progress:
         summary = run_training(job.settings, watch=progress.update)
-    job.show(
-        asdict(summary),
-        human=lambda console: console.print(
-            f"best of {summary.steps} steps is step {summary.best_step}: {summary.best_model}\n"
-            f"next: python jobs/evaluate.py --set 'models={{base: {name_for_jobs(job.settings.model.base)}, "
-            f"tuned: {summary.best_model}}}' --set data=PREPARED_TEST --set out={summary.run_dir}/evaluation"
-        ),
+    job.show(asdict(summary), human=lambda console: draw(console, summary, settings=job.settings))
+
+
+def draw(console: Console, summary: RunSummary, *, settings: TrainSettings) -> None:
+    """Say how the run ended, what became of the replay, and what to do next."""
+    from asr_ray.model.base import name_for_jobs
+
+    if summary.stopped is not None:
+        console.print(f"ended early: {summary.stopped}")
+    for tag, seconds in summary.replay.items():
+        consumed_h, planned_h = seconds["consumed_s"] / 3600, seconds["planned_s"] / 3600
+        console.print(f"replay of {tag}: {consumed_h:.2f} h, asked for {planned_h:.2f} h")
+    console.print(
+        f"best of {summary.steps} steps is step {summary.best_step}: {summary.best_model}\n"
+        f"next: python jobs/evaluate.py --set 'models={{base: {name_for_jobs(settings.model.base)}, "
+        f"tuned: {summary.best_model}}}' --set data=PREPARED_TEST --set out={summary.run_dir}/evaluation"
     )
 
 

@@ -151,6 +151,27 @@ def test_a_locale_that_the_configuration_adds_is_known_to_all_its_keys() -> None
     assert "unknown locale 'se-NQ', did you mean 'se-NO'?" in message
 
 
+def test_preparation_and_evaluation_know_the_locales_that_a_model_is_given() -> None:
+    corpora = "corpora=[{path: m, source: s, locale: se-NO}]"
+    prepare = load(None, schema=PrepareSettings, sets=["out=o", corpora, "checks.new_locales=[se-NO]"])
+    assert prepare.settings.corpora[0].locale == "se-NO"
+    evaluate = ["locales=[se-NO]", "guards=[el-GR]", "data={a: {path: m, source: s, locale: se-NO}}"]
+    load(None, schema=EvaluateSettings, sets=[*EVALUATE, "new_locales=[se-NO]", *evaluate])
+    assert "unknown locale 'se-NO'" in refused(EvaluateSettings, *EVALUATE, *evaluate)
+    assert "unknown locale 'se-NO'" in refused(PrepareSettings, "out=o", corpora)
+
+
+def test_models_of_the_hub_are_pinned_wherever_a_model_is_named() -> None:
+    pinned = f"{{hf: nvidia/model, revision: {'a' * 40}, sha256: {'b' * 64}}}"
+    prepare = load(None, schema=PrepareSettings, sets=[*PREPARE, f"tokenizer={pinned}"]).settings
+    evaluate = load(None, schema=EvaluateSettings, sets=[*EVALUATE, f"models.hub={pinned}"]).settings
+    assert prepare.tokenizer == evaluate.models["hub"]
+    assert str(prepare.tokenizer) == f"nvidia/model@{'a' * 12}"
+    loose = "{hf: nvidia/model, revision: main, sha256: x}"
+    assert "tokenizer.hub.revision" in refused(PrepareSettings, *PREPARE, f"tokenizer={loose}")
+    assert "models.hub" in refused(EvaluateSettings, *EVALUATE, f"models.hub={loose}")
+
+
 @pytest.mark.parametrize("tag", ["se", "se-no", "auto", "<se-NO>"])
 def test_a_new_locale_is_written_as_its_tag(tag: str) -> None:
     assert "model.new_locales" in refused(TrainSettings, *TRAIN, f"model.new_locales={{{tag}: {{}}}}")

@@ -21,10 +21,11 @@ from asr_ray.evaluate.hypotheses import transcribe
 from asr_ray.evaluate.scoring.score import Hypothesis
 from asr_ray.evaluate.testsets import TestSet
 from asr_ray.evaluate.work import Piece, Task
+from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import load_model, quiet_nemo
 from asr_ray.placement import warn_of_absent_nodes
 from asr_ray.records import Utterance
-from asr_ray.settings import EvaluateSettings
+from asr_ray.settings import EvaluateSettings, HubModel
 
 _RESTARTS = 10
 
@@ -48,13 +49,13 @@ class Decoder:
         self,
         *,
         tasks: Sequence[Task],
-        paths: Mapping[str, Path],
+        bases: Mapping[str, str | HubModel],
         roots: Mapping[str, Path],
         settings: EvaluateSettings,
     ) -> None:
         import torch
 
-        self.tasks, self.paths, self.roots, self.settings = tasks, paths, roots, settings
+        self.tasks, self.bases, self.roots, self.settings = tasks, bases, roots, settings
         self.device = torch.device("cuda" if settings.use_gpu else "cpu")
         self.models: dict[str, Any] = {}
 
@@ -83,7 +84,7 @@ class Decoder:
         name, condition = task
         if name not in self.models:
             with quiet_nemo():
-                self.models[name] = load_model(self.paths[name], device=self.device)
+                self.models[name] = load_model(resolve_base(self.bases[name]), device=self.device)
         begin = time.perf_counter()
         rows = transcribe(
             self.models[name],
@@ -102,13 +103,13 @@ def decode_pieces(
     work: Sequence[Piece],
     *,
     test_sets: Mapping[str, TestSet],
-    paths: Mapping[str, Path],
+    bases: Mapping[str, str | HubModel],
     settings: EvaluateSettings,
 ) -> Iterator[Outcome]:
     """Decode pieces on `num_actors` actors and yield outcomes in the order in which they are ready.
 
     Args:
-        paths: model -> `.nemo` file, which every node must reach.
+        bases: model -> `.nemo` file, which every node must reach, or a file of the Hub, which each downloads.
     """
     tasks = list(dict.fromkeys(task for piece in work for task in piece.tasks))
     nodes = [node["Labels"] for node in ray.nodes() if node["Alive"]]
@@ -121,7 +122,7 @@ def decode_pieces(
             Decoder,
             fn_constructor_kwargs={
                 "tasks": tasks,
-                "paths": paths,
+                "bases": bases,
                 "roots": {name: test_set.root for name, test_set in test_sets.items()},
                 "settings": settings,
             },

@@ -33,7 +33,7 @@ from asr_ray.files import write_whole
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import sha256_of
 from asr_ray.model.tokens import NemoTokenizer
-from asr_ray.settings import EvaluateSettings
+from asr_ray.settings import EvaluateSettings, HubModel
 
 METRICS = "metrics.json"
 SUMMARY = "summary.json"
@@ -124,7 +124,9 @@ def _run(settings: EvaluateSettings, *, progress: Progress) -> list[Evaluation]:
     )
     baselines = open_baselines(settings, conditions=conditions, test_sets=test_sets)
     digests = {name: sha256_of(path) for name, path in paths.items()}
-    decoded = _decoded(settings, paths=paths, digests=digests, test_sets=test_sets, progress=progress)
+    # A file of the Hub stays one: each node keeps it in a cache of its own.
+    bases = {name: m if isinstance(m, HubModel) else str(paths[name]) for name, m in settings.models.items()}
+    decoded = _decoded(settings, bases=bases, digests=digests, test_sets=test_sets, progress=progress)
     scored = [
         _score(
             settings,
@@ -268,7 +270,7 @@ def _speeds(decoded: Mapping[str, Decoded]) -> dict[str, dict[str, float]]:
 def _decoded(
     settings: EvaluateSettings,
     *,
-    paths: Mapping[str, Path],
+    bases: Mapping[str, str | HubModel],
     digests: Mapping[str, str],
     test_sets: Mapping[str, TestSet],
     progress: Progress,
@@ -286,14 +288,14 @@ def _decoded(
             else:
                 open_tasks[task] = PartialResults(folder, decoded=seal)
     if open_tasks:
-        _decode(settings, paths=paths, test_sets=test_sets, open_tasks=open_tasks, progress=progress)
+        _decode(settings, bases=bases, test_sets=test_sets, open_tasks=open_tasks, progress=progress)
     return found | {task: partial.finish() for task, partial in open_tasks.items()}
 
 
 def _decode(
     settings: EvaluateSettings,
     *,
-    paths: Mapping[str, Path],
+    bases: Mapping[str, str | HubModel],
     test_sets: Mapping[str, TestSet],
     open_tasks: Mapping[Task, PartialResults],
     progress: Progress,
@@ -305,7 +307,7 @@ def _decode(
     work = _work_left(settings, test_sets=test_sets, open_tasks=open_tasks)
     if not work:
         return
-    for outcome in decode_pieces(work, test_sets=test_sets, paths=paths, settings=settings):
+    for outcome in decode_pieces(work, test_sets=test_sets, bases=bases, settings=settings):
         open_tasks[outcome.task].add(outcome.rows)
         done_s += sum(row.duration_s for _, row, _ in outcome.rows)
         progress("decode", min(1.0, done_s / total_s))

@@ -101,7 +101,8 @@ def open_test_sets(
         if root is None:
             root = settings.out / PREPARED / name
             corpus = source if isinstance(source, CorpusSettings) else _manifest(source, name=name)
-            asked = PrepareSettings(corpora=[corpus], out=root, in_place=True, checks=_CHECKS)
+            checks = _CHECKS.model_copy(update={"new_locales": settings.new_locales})
+            asked = PrepareSettings(corpora=[corpus], out=root, in_place=True, checks=checks)
             prepare(asked, tokenizer=tokenizer(), progress=progress)
         catalog = Catalog.read(root / CATALOG, ids=True)
         rows = _chosen_rows(catalog, settings=settings, where=str(root))

@@ -42,6 +42,7 @@ from asr_ray.settings.sweep import (
     SweepFileSettings,
     SweepSettings,
 )
+from asr_ray.settings.trackers import MlflowSettings, TrackerSettings, WandbSettings
 from asr_ray.settings.train import (
     CheckpointSettings,
     ResourceSettings,
@@ -72,6 +73,7 @@ __all__ = [
     "MixChange",
     "MixKey",
     "MixSettings",
+    "MlflowSettings",
     "ModelSettings",
     "NewLocaleSettings",
     "OptimSettings",
@@ -86,6 +88,8 @@ __all__ = [
     "SpeechSettings",
     "SweepFileSettings",
     "SweepSettings",
+    "TrackerSettings",
     "TrainSettings",
     "ValidationSettings",
+    "WandbSettings",
 ]

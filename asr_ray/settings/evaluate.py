@@ -19,7 +19,8 @@ from pydantic import (
 
 from asr_ray.config import Settings
 from asr_ray.contexts import AttContextSize, has_whole_chunks
-from asr_ray.settings.fields import LocaleTag
+from asr_ray.settings.fields import NEW_LOCALES, LocaleTag, NewTag, known_tags
+from asr_ray.settings.model import BaseModelName
 from asr_ray.settings.prepare import CorpusSettings
 
 T = TypeVar("T")
@@ -107,8 +108,9 @@ class EvaluateSettings(Settings):
     Contexts, modes, prompts and test sets may each be one or several; every combination is scored.
     """
 
-    models: Annotated[dict[str, str], AfterValidator(_folder_names)] = Field(min_length=1)
-    """Name -> `.nemo` file (or `tiny`); the first is the one others are compared with."""
+    models: Annotated[dict[str, BaseModelName], AfterValidator(_folder_names)] = Field(min_length=1)
+    """Name -> `.nemo` file, `tiny`, or a file on the Hugging Face Hub (as `model.base` of a run); the first
+    is the one others are compared with."""
     data: Annotated[dict[str, TestSource], BeforeValidator(_named), AfterValidator(_folder_names)] = Field(
         min_length=1
     )
@@ -116,6 +118,8 @@ class EvaluateSettings(Settings):
     format with its `path`, `source` and `format`; several as name -> one of these. What is not prepared
     is prepared in place, below `out`, and a row that cannot be used is an error."""
     out: Path
+    new_locales: list[NewTag] = []
+    """Locales that the models know beyond those of the released one; a model that lacks one is an error."""
     locales: list[LocaleTag] | None = None
     """Null evaluates every locale of the data."""
     utterances_per_locale: PositiveInt | None = None
@@ -148,6 +152,11 @@ class EvaluateSettings(Settings):
     hub_base_model: str | None = None
     """Hugging Face id of the base model (`owner/name`), for the model card."""
     seed: int = 1
+
+    @classmethod
+    def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Locales that the models were given are known to every key that names one."""
+        return known_tags(tree.get(NEW_LOCALES))
 
     @model_validator(mode="after")
     def _judged_model_and_folders(self) -> Self:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -15,6 +16,11 @@ PromptMode = Literal["langID", "auto", "unified"]
 
 NEW_LOCALES = "new_locales"
 """Key of the validation context: tags that a configuration adds to those of the model."""
+
+
+def known_tags(added: object) -> dict[str, Any]:
+    """Return the validation context in which these tags, a list or the keys of a mapping, are locales too."""
+    return {NEW_LOCALES: tuple(map(str, added)) if isinstance(added, Mapping | list | tuple) else ()}
 
 
 def _known_locale(tag: str, info: ValidationInfo) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from asr_ray.config import Settings
-from asr_ray.settings.fields import LocaleTag, Share
+from asr_ray.settings.fields import NEW_LOCALES, LocaleTag, NewTag, Share, known_tags
+from asr_ray.settings.model import BaseModelName
 
 
 class ColumnSettings(Settings):
@@ -82,6 +84,8 @@ class CheckSettings(Settings):
     """What becomes of words (case and punctuation aside) that held-out speech of the locale says too."""
     max_text_repeats: PositiveInt = 20
     """Rows of a locale and source that may say the same words before a warning counts them."""
+    new_locales: list[NewTag] = []
+    """Locales that the model does not know yet and training gives it (`model.new_locales`)."""
 
 
 class PrepareSettings(Settings):
@@ -94,8 +98,9 @@ class PrepareSettings(Settings):
     """False prepares anew even if nothing seems changed: audio files that were replaced are not noticed."""
     held_out: list[Path] = []
     """Prepared folders of validation and test speech; rows with the same audio are left out."""
-    tokenizer: str = "tiny"
-    """`.nemo` whose tokenizer counts the tokens, or `tiny` for the base model shipped with this package."""
+    tokenizer: BaseModelName = "tiny"
+    """Model whose tokenizer counts the tokens: a `.nemo` file, `tiny` for the base shipped with this package,
+    or a file on the Hugging Face Hub, as `model.base` of a run."""
     decode_labels: dict[str, str] | None = None
     """Labels of the nodes that read, check and write; null means any."""
     in_place: bool = False
@@ -104,6 +109,12 @@ class PrepareSettings(Settings):
     utterances_per_row_group: PositiveInt = 16
     """The unit in which training data is read and mixed."""
     checks: CheckSettings = CheckSettings()
+
+    @classmethod
+    def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Locales that the model is to get are known to every key that names one."""
+        checks = tree.get("checks")
+        return known_tags(checks.get(NEW_LOCALES) if isinstance(checks, Mapping) else None)
 
     @model_validator(mode="after")
     def _held_out_is_elsewhere(self) -> Self:

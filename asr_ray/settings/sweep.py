@@ -95,3 +95,12 @@ class SweepFileSettings(TrainSettings):
     """A file of jobs/sweep.py: a run, in which any key may hold a range, and the section `sweep`."""
 
     sweep: SweepSettings
+
+    @model_validator(mode="after")
+    def _trials_are_alike(self) -> Self:
+        if self.resources.min_workers != self.resources.max_workers:
+            raise ValueError(
+                "resources.num_workers: trials are compared at equal seconds of audio, and a step of fewer "
+                "workers holds fewer; give one number"
+            )
+        return self

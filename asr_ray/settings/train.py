@@ -10,9 +10,11 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from asr_ray.config import Settings
 from asr_ray.settings.data import DataSettings
-from asr_ray.settings.fields import NEW_LOCALES, LocaleTag
+from asr_ray.settings.evaluate import PromptChoice
+from asr_ray.settings.fields import NEW_LOCALES, LocaleTag, known_tags
 from asr_ray.settings.model import ModelSettings
 from asr_ray.settings.optim import OptimSettings
+from asr_ray.settings.trackers import TrackerSettings
 
 
 class ValidationSettings(Settings):
@@ -25,10 +27,22 @@ class ValidationSettings(Settings):
     max_guard_loss: float = Field(0.05, ge=0.0)
     """Largest absolute rise of a guard's error rate over the base (0.05 is five points)."""
     every_steps: PositiveInt = 500
+    every_hours: PositiveFloat | None = None
+    """Hours of audio, of all ranks together, between two validations, in place of `every_steps`."""
+    stop_when_broken: PositiveInt | None = 3
+    """End the run when guards were beyond their limit in so many validations in a row and are not coming back
+    (their worst loss beyond it did not halve within these); null never does."""
     utterances_per_locale: PositiveInt = 200
+    prompt: PromptChoice = "locale"
+    """Whether the model is told the language, or has to find it as users of `auto` will have it."""
     att_context_size: tuple[int, int] = (56, 3)
     base_scores: Path | None = None
     """What the base makes of these utterances, as a sweep leaves it for its trials; null decodes them."""
+
+    @property
+    def interval(self) -> str:
+        """What lies between two validations, in words."""
+        return f"{self.every_hours:g} hours of audio" if self.every_hours else f"{self.every_steps} steps"
 
 
 class CheckpointSettings(Settings):
@@ -119,13 +133,13 @@ class TrainSettings(Settings):
     validation: ValidationSettings
     checkpoint: CheckpointSettings = CheckpointSettings()
     resources: ResourceSettings = ResourceSettings()
+    trackers: TrackerSettings = TrackerSettings()
 
     @classmethod
     def context_of(cls, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Locales that the model gets are known to every key that names one."""
         model = tree.get("model")
-        added = model.get(NEW_LOCALES) if isinstance(model, Mapping) else None
-        return {NEW_LOCALES: tuple(map(str, added)) if isinstance(added, Mapping) else ()}
+        return known_tags(model.get(NEW_LOCALES) if isinstance(model, Mapping) else None)
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:

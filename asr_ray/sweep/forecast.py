@@ -78,7 +78,7 @@ def audio_s_per_step(settings: TrainSettings) -> float:
     per_batch_s = settings.optim.global_batch_s
     if per_batch_s is not None:
         return per_batch_s
-    batches = settings.optim.accumulate * settings.resources.num_workers
+    batches = settings.optim.accumulate * settings.resources.max_workers
     return batches * settings.data.max_padded_s
 
 

@@ -17,6 +17,7 @@ from asr_ray.errors import AsrRayError, ConfigError, Interrupted, TrainingError
 from asr_ray.metrics import metrics_path, read
 from asr_ray.settings import TrainSettings
 from asr_ray.train.checkpoint import CheckpointStore
+from asr_ray.train.choice import stop_reason
 from asr_ray.train.lock import only_run
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -87,7 +88,7 @@ def drive(task: Task, *, tell: Tell) -> None:
         tell({FAILED: error.message})
     else:
         watch(task.settings.run_dir)
-        tell({DONE: state_of(task.settings.run_dir)})
+        tell({DONE: end_of(task.settings)})
 
 
 def _wait_for(run_dir: Path) -> None:
@@ -108,6 +109,13 @@ def state_of(run_dir: Path) -> dict[str, Any]:
         return {}
     state = found[1]
     return {"step": state.step, "consumed_s": dict(state.consumed_s), "elapsed_s": state.elapsed_s}
+
+
+def end_of(settings: TrainSettings) -> dict[str, Any]:
+    """Return `state_of` a run that ended by itself, and in `reason` why that was before its last step."""
+    found = CheckpointStore(settings.run_dir).newest()
+    reason = stop_reason(found[1].validations, settings=settings) if found else None
+    return {**state_of(settings.run_dir), "reason": reason}
 
 
 def take_over(parent: Path, *, run_dir: Path) -> None:

@@ -183,7 +183,7 @@ class Clerk(Callback):
         if int(state["step"]) >= max_steps:
             self.book.update(record.name, status="finished", **_consumption(state))
             return
-        reason = f"a segment that ends at step {state['step']} of {max_steps}"
+        reason = state.get("reason") or f"a segment that ends at step {state['step']} of {max_steps}"
         self.book.update(record.name, status="stopped", reason=reason, **_consumption(state))
 
     def _validated(self, record: TrialRecord, row: Mapping[str, Any]) -> None:
@@ -222,7 +222,7 @@ def rung_of(row: Mapping[str, Any], *, base: Mapping[str, float], policy: GuardP
     judged = judge(rates, base=base, policy=policy)
     return Rung(
         step=int(row["step"]),
-        audio_s=float(row["consumed_s"]),
+        audio_s=float(row["audio_s"]),
         rates=rates,
         objective=judged.objective,
         excess=judged.excess,

@@ -84,7 +84,7 @@ def run_ranks(
 
 
 def _wait(
-    processes: list[BaseProcess],
+    processes: Sequence[BaseProcess],
     *,
     run_dir: Path,
     watch: HangWatch,

@@ -48,6 +48,7 @@ class RunState:
         plan_digest: catalog, seed and budget; a plan that differs in them cannot continue this one.
         mixes: name -> share of seconds by "locale/source", for each mix that `position` may name.
         elapsed_s: seconds of training, restarts not counted.
+        audio_s: seconds of audio of all steps and ranks, skipped steps included.
     """
 
     step: int
@@ -58,6 +59,7 @@ class RunState:
     validations: tuple[Mapping[str, Any], ...] = ()
     best_step: int | None = None
     elapsed_s: float = 0.0
+    audio_s: float = 0.0
     mixes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

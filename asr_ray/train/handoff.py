@@ -88,9 +88,10 @@ def _trained_contexts(record: Tree) -> str:
 def _training(record: Tree) -> str:
     settings, made_of = record["configuration"], record["made_of"]
     workers = settings["resources"]["num_workers"]
+    workers = workers if isinstance(workers, list) else [workers]
     parts = [
         f"{made_of['steps'][-1]:,} of {settings['max_steps']:,} updates",
-        f"{workers} {'rank' if workers == 1 else 'ranks'}",
+        f"{' to '.join(map(str, workers))} {'rank' if workers == [1] else 'ranks'}",
         f"peak learning rate {settings['optim']['peak_lr']:g}",
         f"frozen: {settings['model']['freeze']}",
     ]

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asr_ray.data.plan import Plan
 from asr_ray.errors import TrainingError
-from asr_ray.metrics import MetricsFile
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
 from asr_ray.train.base_scores import read_base_scores
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.choice import best_steps
+from asr_ray.train.choice import best_steps, is_over, stop_reason
 from asr_ray.train.group import Worker
+from asr_ray.train.meter import Meter
 from asr_ray.train.pulse import EXCHANGING
-from asr_ray.train.schedule import learning_rate
+from asr_ray.train.schedule import learning_rate, validation_due
 from asr_ray.train.step import (
     batch_losses,
     move_weights,
@@ -42,6 +42,7 @@ from asr_ray.train.step import (
     trained_parameters,
 )
 from asr_ray.train.stopping import stop_file
+from asr_ray.train.trackers import RunLog
 from asr_ray.train.validate import LocaleRates, counts_path, validate, write_rows
 
 log = logging.getLogger(__name__)
@@ -49,42 +50,6 @@ log = logging.getLogger(__name__)
 _LOG_EVERY_STEPS = 10
 _LOOK_EVERY_S = 5.0
 """Between two questions whether a node is about to be taken away; a notice is given minutes before."""
-
-
-@dataclass(slots=True)
-class Meter:
-    """What happened since the last line of metrics."""
-
-    steps: int = 0
-    skipped: int = 0
-    loss_sum: float = 0.0
-    loss_utterances: float = 0.0
-    utterances: float = 0.0
-    audio_s: float = 0.0
-    wait_s: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-
-    def add(self, *, utterances: float, loss_sum: float, audio_s: float, applied: bool) -> None:
-        """Count one step; the loss of a skipped one is no number and stays out of the mean."""
-        self.steps += 1
-        self.utterances += utterances
-        self.audio_s += audio_s
-        if applied:
-            self.loss_sum += loss_sum
-            self.loss_utterances += utterances
-        else:
-            self.skipped += 1
-
-    def row(self) -> dict[str, float | None]:
-        """Averages over the steps metered; the loss is None when all of them were skipped."""
-        elapsed_s = max(1e-9, time.monotonic() - self.started)
-        return {
-            "loss": self.loss_sum / self.loss_utterances if self.loss_utterances else None,
-            "skipped_steps": self.skipped,
-            "audio_s_per_s": self.audio_s / elapsed_s,
-            "data_wait_share": self.wait_s / elapsed_s,
-            "utterances": self.utterances,
-        }
 
 
 class Loop:
@@ -110,7 +75,7 @@ class Loop:
         self.optimizer = optimizer_of(self.objective, optim=settings.optim)
         self.store = CheckpointStore(settings.run_dir)
         self.ledger = ledgers.Ledger(settings.run_dir, rank=worker.rank)
-        self.metrics = MetricsFile(settings.run_dir)
+        self.metrics = RunLog(settings)
         self.state = RunState(
             step=0,
             position=Position(),
@@ -128,7 +93,7 @@ class Loop:
             self.network = DistributedDataParallel(self.objective)
 
     def run(self) -> RunState:
-        """Train until `until_step` or until a stop is requested; return the committed state.
+        """Train until `until_step`, until guards are lost or a stop is requested; return the committed state.
 
         Raises:
             TrainingError: too many non-finite steps in a row, or data out of order.
@@ -139,16 +104,19 @@ class Loop:
         batches = self.worker.batches(self.state.position)
         meter, started = Meter(), time.monotonic()
         base_elapsed_s = self.state.elapsed_s
-        while self.state.step < self.until_step:
+        while not self._is_over():
+            heard_s = self.state.audio_s
             stop = self._update(batches, meter)
             self.state = replace(self.state, elapsed_s=base_elapsed_s + time.monotonic() - started)
             step = self.state.step
             last = step == self.until_step
             meter = self._log(meter, force=last)
-            if not stop and (last or step % settings.validation.every_steps == 0):
+            due = validation_due(settings.validation, step=step, audio_s=(heard_s, self.state.audio_s))
+            if not stop and (last or due):
                 self._validate()
                 meter = Meter()
-            if stop or last or step % settings.checkpoint.every_steps == 0 or step in self._best_steps():
+            due = step % settings.checkpoint.every_steps == 0 or step in self._best_steps()
+            if stop or due or self._is_over():
                 self.save_now = True
             if self.save_now:
                 self._commit()
@@ -156,6 +124,9 @@ class Loop:
             if stop:
                 break
         return self.state
+
+    def _is_over(self) -> bool:
+        return self.state.step >= self.until_step or is_over(self.state, settings=self.settings)
 
     def _update(self, batches: Iterator[Batch], meter: Meter) -> bool:
         """Take one optimizer step; return whether a stop was requested."""
@@ -189,7 +160,12 @@ class Loop:
         )
         self._notice(look=look > 0)
         applied = self._step(scale=worker.world_size / max(1.0, utterances))
-        self.state = replace(self.state, step=self.state.step + 1, position=taken[-1].next_position)
+        self.state = replace(
+            self.state,
+            step=self.state.step + 1,
+            position=taken[-1].next_position,
+            audio_s=self.state.audio_s + audio_s,
+        )
         for batch in taken:
             self.ledger.add(batch, step=self.state.step, applied=applied)
         meter.add(utterances=utterances, loss_sum=loss_sum, audio_s=audio_s, applied=applied)
@@ -271,19 +247,17 @@ class Loop:
         self.worker.mark("validating")
         started = time.monotonic()
         scores = self._scores()
-        entry = {"step": self.state.step, "locales": scores}
+        entry = {"step": self.state.step, "audio_s": self.state.audio_s, "locales": scores}
         self.state = replace(self.state, validations=(*self.state.validations, entry))
         best = next(iter(self._best_steps()), None)
         self.state = replace(self.state, best_step=best)
-        (uncommitted_s,) = self.worker.sum([sum(self.ledger.seconds().values())])
-        consumed_s = sum(self.state.consumed_s.values()) + uncommitted_s
+        consumed_s = self._consumed_s()
         if self.worker.rank == 0:
             row = {"kind": "validation", **entry, "best_step": best, "took_s": time.monotonic() - started}
             self.metrics.append(row | {"elapsed_s": self.state.elapsed_s, "consumed_s": consumed_s})
-        self.worker.report(
-            {"step": self.state.step, "consumed_s": consumed_s}
-            | {f"rate/{tag}": score["rate"] for tag, score in scores.items()}
-        )
+            self._say_if_stopped()
+        rates = {f"rate/{tag}": score["rate"] for tag, score in scores.items()}
+        self.worker.report({"step": self.state.step, "audio_s": self.state.audio_s} | rates)
 
     def _scores(self) -> LocaleRates:
         """Decode the validation utterances; what a base model writes may be known already."""
@@ -302,18 +276,28 @@ class Loop:
             counts_file=file,
         )
 
+    def _say_if_stopped(self) -> None:
+        reason = stop_reason(self.state.validations, settings=self.settings)
+        if reason is not None and self.state.step < self.settings.max_steps:
+            log.warning("the run ends at step %d: %s", self.state.step, reason)
+            self.metrics.append({"kind": "stopped", "step": self.state.step, "reason": reason})
+
     def _best_steps(self) -> list[int]:
         """The validated steps whose checkpoints are kept for the end of the run, the best first."""
         return best_steps(self.state.validations, settings=self.settings)
 
-    def _commit(self) -> None:
-        """Make the ledger, then the checkpoint durable; older checkpoints go."""
-        self.save_now = False
+    def _consumed_s(self) -> dict[str, float]:
+        """Seconds in the weights of all ranks by "locale/source", those of the next commit included."""
         consumed = dict(self.state.consumed_s)
         for part in self.worker.gather(self.ledger.seconds()):
             for key, seconds in part.items():
                 consumed[key] = consumed.get(key, 0.0) + seconds
-        self.state = replace(self.state, consumed_s=consumed)
+        return consumed
+
+    def _commit(self) -> None:
+        """Make the ledger, then the checkpoint durable; older checkpoints go."""
+        self.save_now = False
+        self.state = replace(self.state, consumed_s=self._consumed_s())
         self.ledger.flush(step=self.state.step)
         # All parts of the ledger must be on disk before the checkpoint that claims them.
         self.worker.barrier()
@@ -348,7 +332,7 @@ class Loop:
             step = state.step
         if self.worker.rank == 0:
             ledgers.truncate(self.settings.run_dir, step=step)
-            self.metrics.truncate(step=step if found else -1)
+            self.metrics.start(step=step if found else -1)
         self.worker.barrier()
 
 

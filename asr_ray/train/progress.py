@@ -22,6 +22,7 @@ from rich.text import Text
 
 from asr_ray.metrics import Row, metrics_path, read
 from asr_ray.settings import TrainSettings
+from asr_ray.train.replay import never_heard, replay_locales, seconds_by_locale
 
 _PLAIN_EVERY_S = 15.0
 
@@ -53,7 +54,7 @@ class Progress:
         if self._live:
             self._live.update(screen(rows, settings=self.settings), refresh=True)
             return
-        validations = sum(row["kind"] == "validation" for row in rows)
+        validations = sum(row["kind"] in ("validation", "stopped") for row in rows)
         due = time.monotonic() - self._printed_at >= _PLAIN_EVERY_S
         if validations != self._validations or (due and len(rows) > self._rows):
             self._validations, self._rows, self._printed_at = validations, len(rows), time.monotonic()
@@ -61,11 +62,13 @@ class Progress:
 
 
 def line(rows: Sequence[Row], *, settings: TrainSettings) -> str:
-    """Return the newest step, and the newest validation when nothing came after it, as one line."""
-    newest = rows[-1]
+    """Return the newest step, or the newest validation or end where nothing came after it, as one line."""
+    newest = [row for row in rows if row["kind"] in ("step", "validation", "stopped")][-1]
+    if newest["kind"] == "stopped":
+        return f"ended at step {newest['step']}: {newest['reason']}"
     if newest["kind"] == "validation":
         rates = ", ".join(f"{tag} {score['rate']:.1%}" for tag, score in newest["locales"].items())
-        return f"step {newest['step']}: error rate {rates}"
+        return f"step {newest['step']}: error rate {rates}{_replay_in_words(newest, settings=settings)}"
     return (
         f"step {newest['step']}/{settings.max_steps}  loss {_loss(newest)}  lr {newest['lr']:.2e}  "
         f"{newest['audio_s_per_s']:.0f} s of audio/s  waiting for data {newest['data_wait_share']:.0%}  "
@@ -85,6 +88,7 @@ def screen(rows: Sequence[Row], *, settings: TrainSettings) -> RenderableType:
     )
     if validations:
         parts.append(_rates(validations, settings=settings))
+        parts += [Text(each, style="bold red") for each in _warnings(rows, settings=settings)]
     return Panel(Group(*parts), title=f"{settings.run_dir}", title_align="left")
 
 
@@ -103,8 +107,10 @@ def _numbers(row: Row, *, settings: TrainSettings) -> Table:
 
 
 def _rates(validations: Sequence[Row], *, settings: TrainSettings) -> Table:
-    """Error rate per locale: base, the last few validations, best marked."""
+    """Error rate per locale: base, the last few validations, best marked; and what was heard of it so far."""
     shown = [validations[0], *validations[1:][-5:]]
+    heard = seconds_by_locale(shown[-1].get("consumed_s", {}))
+    replayed = replay_locales(settings.data.mix)
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("error rate")
     for row in shown:
@@ -112,10 +118,45 @@ def _rates(validations: Sequence[Row], *, settings: TrainSettings) -> Table:
         table.add_column(
             f"step {row['step']}{' *' if best else ''}" if row["step"] else "base", justify="right"
         )
+    if heard:
+        table.add_column("heard", justify="right")
     for tag in shown[0]["locales"]:
         role = "" if tag in settings.validation.targets else " (guard)"
-        table.add_row(tag + role, *(f"{row['locales'][tag]['rate']:.1%}" for row in shown))
+        cells = [_rate(tag, row, base=shown[0], settings=settings) for row in shown]
+        if heard:
+            kind = " replay" if tag in replayed else ""
+            cells.append(Text(f"{heard.get(tag, 0.0) / 3600:,.2f} h{kind}"))
+        table.add_row(tag + role, *cells)
     return table
+
+
+def _rate(tag: str, row: Row, *, base: Row, settings: TrainSettings) -> Text:
+    """The rate of a locale, red where a guard is beyond its limit."""
+    rate, limit = row["locales"][tag]["rate"], settings.validation.max_guard_loss
+    lost = tag in settings.validation.guards and rate - base["locales"][tag]["rate"] > limit
+    return Text(f"{rate:.1%}", style="red" if lost else "")
+
+
+def _warnings(rows: Sequence[Row], *, settings: TrainSettings) -> list[str]:
+    """What may not be missed: a run ended by its guards, replay that was asked for and never heard."""
+    newest = [row for row in rows if row["kind"] == "validation"][-1]
+    # Not of an end that a more patient configuration has taken back.
+    ended = [row for row in rows if row["kind"] == "stopped" and row["step"] >= rows[-1]["step"]]
+    warnings = [f"ended: {row['reason']}" for row in ended[-1:]]
+    if newest["step"] and "consumed_s" in newest:
+        missing = never_heard(settings.data.mix, consumed_s=newest["consumed_s"])
+        warnings += [f"replay: nothing of {', '.join(missing)} was heard"] if missing else []
+    return warnings
+
+
+def _replay_in_words(row: Row, *, settings: TrainSettings) -> str:
+    """Share of what was heard so far that was replay; "" where nothing is, or nothing was heard yet."""
+    heard = seconds_by_locale(row.get("consumed_s", {}))
+    total_s, replayed = sum(heard.values()), replay_locales(settings.data.mix)
+    if not replayed or not total_s:
+        return ""
+    shares = ", ".join(f"{tag} {heard.get(tag, 0.0) / total_s:.1%}" for tag in replayed)
+    return f"; replay {shares} of {total_s / 3600:.2f} h"
 
 
 def _loss(row: Row) -> str:

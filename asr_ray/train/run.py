@@ -24,11 +24,13 @@ from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import TrainSettings
 from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
+from asr_ray.train.choice import stop_reason
 from asr_ray.train.coverage import check_coverage, measure_coverage, write_coverage
 from asr_ray.train.lock import only_run
+from asr_ray.train.replay import replay_of
 from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
 from asr_ray.train.stopping import stop_file
-from asr_ray.train.vigil import fit
+from asr_ray.train.vigil import fit, has_ended
 from asr_ray.train.worker import TRAIN_DATASET, HearSigterm, WorkerTask, train_worker
 
 
@@ -40,6 +42,8 @@ class RunSummary:
         best_model: `.nemo` of the best validated step.
         consumed_s: seconds in the weights, by "locale/source".
         planned_s: what the mixes asked for while each held, of the same total.
+        stopped: why the run ended before its last step; None when it took all.
+        replay: seconds of the replay locales, see `replay.replay_of`.
         validations: every validation, the base first.
     """
 
@@ -52,6 +56,8 @@ class RunSummary:
     planned_s: Mapping[str, float]
     validations: tuple[Mapping[str, Any], ...]
     elapsed_s: float
+    stopped: str | None
+    replay: Mapping[str, Mapping[str, float]]
 
 
 def run_training(
@@ -118,10 +124,8 @@ def cluster_nodes() -> list[Node]:
 
 
 def _is_finished(settings: TrainSettings) -> bool:
-    """Whether the run has taken all its steps and handed over its model."""
-    found = CheckpointStore(settings.run_dir).newest()
-    done = found is not None and found[1].step >= settings.max_steps
-    return done and (settings.run_dir / "best.nemo").exists()
+    """Whether the run is over, by its steps or its guards, and has handed over its model."""
+    return has_ended(settings) and (settings.run_dir / "best.nemo").exists()
 
 
 def _prepare_run_dir(settings: TrainSettings) -> None:
@@ -202,6 +206,8 @@ def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
             f"{settings.run_dir}: the run ended without a model", fix="see its logs under ray/"
         )
     state: RunState = found[1]
+    planned_s = planned_seconds(state, planned=planned)
+    took_all = state.step >= settings.max_steps
     summary = RunSummary(
         run_dir=settings.run_dir,
         steps=state.step,
@@ -209,9 +215,11 @@ def _summarise(settings: TrainSettings, *, planned: PlannedData) -> RunSummary:
         best_model=best_model,
         best_sha256=sha256_of(best_model),
         consumed_s=state.consumed_s,
-        planned_s=planned_seconds(state, planned=planned),
+        planned_s=planned_s,
         validations=state.validations,
         elapsed_s=state.elapsed_s,
+        stopped=None if took_all else stop_reason(state.validations, settings=settings),
+        replay=replay_of(settings.data.mix, consumed_s=state.consumed_s, planned_s=planned_s),
     )
     write_summary(settings.run_dir, summary=summary)
     return summary
@@ -238,6 +246,8 @@ def write_summary(run_dir: Path, *, summary: RunSummary) -> None:
         "planned_s": dict(summary.planned_s),
         "validations": [dict(entry) for entry in summary.validations],
         "elapsed_s": summary.elapsed_s,
+        "stopped": summary.stopped,
+        "replay": {tag: dict(seconds) for tag, seconds in summary.replay.items()},
     }
     _write_json(run_dir / "summary.json", tree)
 

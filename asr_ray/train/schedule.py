@@ -1,10 +1,10 @@
-"""The learning rate as a pure function of the step, and the number of batches that an update takes."""
+"""What a run does when: learning rate, validations, batches of an update; pure functions of its progress."""
 
 from __future__ import annotations
 
 import math
 
-from asr_ray.settings import OptimSettings
+from asr_ray.settings import OptimSettings, ValidationSettings
 
 
 def learning_rate(step: int, *, optim: OptimSettings, max_steps: int) -> float:
@@ -37,3 +37,16 @@ def accumulated_batches(global_batch_s: float, *, batch_s: float, num_workers: i
         batch_s: padded seconds of the largest batch of one rank; batches of a plan are nearly that large.
     """
     return max(1, round(global_batch_s / (batch_s * num_workers)))
+
+
+def validation_due(validation: ValidationSettings, *, step: int, audio_s: tuple[float, float]) -> bool:
+    """Whether the weights are judged after a step.
+
+    Args:
+        step: updates taken.
+        audio_s: seconds of audio consumed before the step and after it.
+    """
+    if validation.every_hours is None:
+        return step % validation.every_steps == 0
+    before, after = (math.floor(seconds / (3600 * validation.every_hours)) for seconds in audio_s)
+    return after > before

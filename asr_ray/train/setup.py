@@ -37,8 +37,14 @@ def with_absolute_paths(settings: TrainSettings) -> TrainSettings:
 
 
 def _base_for_workers(base: str | HubModel) -> str | HubModel:
-    """A path as seen from any folder; a file of the Hub stays one, which each node keeps in its own cache."""
-    return base if isinstance(base, HubModel) else str(resolve_base(base).resolve())
+    """A path as seen from any folder; names that each node finds for itself stay names.
+
+    A file of the Hub is in the cache of each node. The tiny base is in the package, and the copy of it that a
+    submitted job has ends with the job.
+    """
+    if isinstance(base, HubModel) or base == "tiny":
+        return base
+    return str(resolve_base(base).resolve())
 
 
 def _data_with_absolute_paths(data: DataSettings) -> DataSettings:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from asr_ray.evaluate.hypotheses import transcribe
-from asr_ray.evaluate.scoring.score import Counts, count_pair
+from asr_ray.evaluate.scoring.counts import total_of
+from asr_ray.evaluate.scoring.normalise import language_tags
+from asr_ray.evaluate.scoring.score import Counts, Hypothesis, count_pair, is_in_another_script
 from asr_ray.files import write_whole
 from asr_ray.locales import unit_of
 from asr_ray.records import Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train.group import Worker
 
-LocaleRates = dict[str, dict[str, float]]
-"""Locale -> rate, empty_rate, length_ratio, utterances."""
+LocaleRates = dict[str, dict[str, Any]]
+"""Locale -> `rate` (WER or CER), `empty_rate`, `length_ratio` (written tokens of those said),
+`script_mismatch_rate`, `tag_accuracy` (None where the model wrote no tag), `utterances`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Counts of one rank over its utterances of one locale.
+
+    Attributes:
+        hypotheses: all of them, of silent utterances too.
+        script_mismatches: hypotheses that are mostly in another script than the locale's.
+        tagged: hypotheses that name a language.
+        rightly_tagged: of these, the ones that name this locale last.
+    """
+
+    counts: Counts
+    hypotheses: int
+    script_mismatches: int
+    tagged: int
+    rightly_tagged: int
+
 
 Row = Mapping[str, str | int]
 """Counts of one utterance: id, locale, speaker, errors, tokens; no text."""
@@ -58,30 +79,53 @@ def validate(
             model,
             utterances=mine,
             att_context_size=settings.validation.att_context_size,
+            prompt=settings.validation.prompt,
+            # Scoring takes them out again: no word, but a sign of which language the model is in.
+            keep_tags=True,
             batch_s=settings.data.max_padded_s,
             before_batch=lambda: worker.mark("validating"),
         )
     model.train(was_training)
-    counts = {tag: Counts() for tag in utterances}
-    rows: list[Row] = []
-    for hypothesis in hypotheses:
-        own = count_pair(hypothesis, unit=unit_of(hypothesis.locale))
-        counts[hypothesis.locale] += own
-        named = {"id": hypothesis.id, "locale": hypothesis.locale, "speaker": hypothesis.speaker}
-        rows.append({**named, "errors": own.errors, "tokens": own.tokens})
-    parts = worker.gather(counts)
+    parts = worker.gather(
+        {tag: tally_of([row for row in hypotheses if row.locale == tag], locale=tag) for tag in utterances}
+    )
     if counts_file is not None:
-        gathered = worker.gather(rows)
+        rows = worker.gather([row_of(hypothesis) for hypothesis in hypotheses])
         if worker.rank == 0:
-            write_rows(counts_file, (row for part in gathered for row in part))
-    return {tag: _rates(functools.reduce(operator.add, (part[tag] for part in parts))) for tag in utterances}
+            write_rows(counts_file, (row for part in rows for row in part))
+    return {tag: rates_of([part[tag] for part in parts]) for tag in utterances}
 
 
-def _rates(counts: Counts) -> dict[str, float]:
+def row_of(hypothesis: Hypothesis) -> Row:
+    """Count one utterance."""
+    own = count_pair(hypothesis, unit=unit_of(hypothesis.locale))
+    named = {"id": hypothesis.id, "locale": hypothesis.locale, "speaker": hypothesis.speaker}
+    return {**named, "errors": own.errors, "tokens": own.tokens}
+
+
+def tally_of(rows: Sequence[Hypothesis], *, locale: str) -> Tally:
+    """Count what one rank decoded of one locale; rows of no other."""
+    last_tags = [tags[-1] for row in rows if (tags := language_tags(row.hyp))]
+    return Tally(
+        counts=total_of([count_pair(row, unit=unit_of(locale)) for row in rows]),
+        hypotheses=len(rows),
+        script_mismatches=sum(is_in_another_script(row) for row in rows),
+        tagged=len(last_tags),
+        rightly_tagged=last_tags.count(locale),
+    )
+
+
+def rates_of(parts: Sequence[Tally]) -> dict[str, Any]:
+    """Return the rates over what all ranks counted of one locale; see `LocaleRates`."""
+    counts = total_of([part.counts for part in parts])
     utterances, tokens = max(1, counts.utterances), max(1, counts.tokens)
+    hypotheses = max(1, sum(part.hypotheses for part in parts))
+    tagged = sum(part.tagged for part in parts)
     return {
         "rate": counts.errors / tokens,
         "empty_rate": counts.empty_hypotheses / utterances,
         "length_ratio": counts.hypothesis_tokens / tokens,
+        "script_mismatch_rate": sum(part.script_mismatches for part in parts) / hypotheses,
+        "tag_accuracy": sum(part.rightly_tagged for part in parts) / hypotheses if tagged else None,
         "utterances": counts.utterances,
     }

@@ -19,6 +19,7 @@ from asr_ray.errors import Interrupted
 from asr_ray.settings import TrainSettings
 from asr_ray.train.causes import failure_of
 from asr_ray.train.checkpoint import CheckpointStore
+from asr_ray.train.choice import is_over
 from asr_ray.train.pulse import Beat, Hang, HangWatch, clear_pulses, end_process, read_pulses
 from asr_ray.train.stopping import request_stop, requested_by, stop_file
 
@@ -59,16 +60,16 @@ def fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path
     clear_pulses(run_dir)
     if failure:
         raise failure_of(failure[0], run_dir=run_dir, hangs=vigil.hangs) from failure[0]
-    if reason is not None and not took_all_steps(settings):
+    if reason is not None and not has_ended(settings):
         raise Interrupted(
             f"{run_dir}: stopped by {reason}, checkpoint committed", fix="the same command resumes"
         )
 
 
-def took_all_steps(settings: TrainSettings) -> bool:
-    """Whether the newest checkpoint of a run is that of its last step."""
+def has_ended(settings: TrainSettings) -> bool:
+    """Whether the newest checkpoint of a run is its last: by its steps, or by its guards."""
     found = CheckpointStore(settings.run_dir).newest()
-    return found is not None and found[1].step >= settings.max_steps
+    return found is not None and is_over(found[1], settings=settings)
 
 
 class Vigil:

@@ -26,6 +26,7 @@ from asr_ray.security import check_environment
 from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.measure import describe_device
 from asr_ray.train.calibration.use import warn_of_other_device
+from asr_ray.train.choice import is_over
 from asr_ray.train.finish import export_model
 from asr_ray.train.group import Worker
 from asr_ray.train.lock import only_workers
@@ -103,10 +104,11 @@ def _train(task: WorkerTask, *, worker: Worker) -> None:
         mixes=task.mixes,
         until_step=task.until_step,
     )
-    if loop.run().step >= settings.max_steps:
+    if is_over(loop.run(), settings=settings):
         worker.mark("exporting the model")
         export_model(loop, path=settings.run_dir / "best.nemo")
     worker.barrier()
+    loop.metrics.close()
 
 
 def _batches(position: Position) -> Iterator[Batch]:

@@ -41,7 +41,9 @@ def test_outcomes_say_which_row_and_task_they_are_of(tmp_path: Path, micro_nemo:
     test_sets = {
         "test": TestSet(root=tmp_path / "test", catalog=catalog, rows=np.arange(6), ids=[], locales=[])
     }
-    outcomes = list(decode_pieces(work, test_sets=test_sets, paths={"base": micro_nemo}, settings=settings))
+    outcomes = list(
+        decode_pieces(work, test_sets=test_sets, bases={"base": str(micro_nemo)}, settings=settings)
+    )
     found = {
         (outcome.task, row): hypothesis.id for outcome in outcomes for row, hypothesis, _ in outcome.rows
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -10,11 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asr_ray.config import load
+from asr_ray.data.catalog import Catalog
 from asr_ray.metrics import metrics_path, read
 from asr_ray.records import Position
 from asr_ray.settings import TrainSettings
-from asr_ray.testing.killed import batches_of, lost_and_repeated
+from asr_ray.testing.killed import lost_and_repeated
 from asr_ray.testing.speech import write_corpus
 from asr_ray.train.checkpoint import CheckpointStore
 from asr_ray.train.setup import planned_data
@@ -168,13 +172,11 @@ def resume(cluster: Cluster, shared: Path, tell: Tell) -> None:
 def check_books(settings: TrainSettings, tell: Tell) -> None:
     """The ledger against the plan: each planned utterance as often as it was planned."""
     plan = planned_data(settings).plan
-    steps = plan.steps(Position(), world_size=settings.resources.num_workers)
-    planned = [
-        utterance
-        for _, step in zip(range(settings.max_steps), steps, strict=False)
-        for batch in batches_of(step, plan=plan)
-        for utterance in batch.ids
+    steps = plan.steps(Position(), world_size=settings.resources.max_workers)
+    rows = [
+        row for step in itertools.islice(steps, settings.max_steps) for batch in step.batches for row in batch
     ]
+    planned = Catalog.read(settings.data.train / "catalog.parquet", ids=True).ids(np.array(rows))
     lost, repeated = lost_and_repeated(settings.run_dir, ids=planned)
     expect((lost, repeated) == (0, 0), what=f"{lost} utterances lost, {repeated} too often")
     tell(f"ledger: {len(planned)} uses of utterances planned, 0 lost, 0 too often")

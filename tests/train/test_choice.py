@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ray.config import load
+from asr_ray.records import Position
 from asr_ray.settings import TrainSettings
-from asr_ray.train.choice import best_steps
+from asr_ray.train.checkpoint import RunState
+from asr_ray.train.choice import best_steps, is_over, stop_reason
 
 SETS = ("run_dir=r", "data.train=t", "data.validation=v", "model.base=tiny", "validation.targets=[el-GR]")
 
@@ -83,6 +85,59 @@ def test_a_checkpoint_that_fell_out_of_the_best_few_never_comes_back(
         assert len(best) == min(count, end - 1)
         assert set(best) <= kept | {newest}
         kept = set(best)
+
+
+TOO_MUCH = "guards lost more than 5 points in"
+
+
+@pytest.mark.parametrize(
+    ("guard_rates", "stopped"),
+    [
+        ([0.10], False),
+        ([0.10, 0.30], False),
+        ([0.10, 0.30, 0.30], True),
+        # Exactly at the limit is within it.
+        ([0.10, 0.15, 0.15], False),
+        # Once within it, the count begins anew.
+        ([0.10, 0.30, 0.12, 0.30], False),
+        ([0.10, 0.30, 0.12, 0.30, 0.29], True),
+        # Coming back: from 15 points beyond the limit to 7, and later to where it halves no more.
+        ([0.10, 0.30, 0.22], False),
+        ([0.10, 0.30, 0.22, 0.21], True),
+    ],
+)
+def test_a_run_ends_when_guards_are_lost_and_do_not_come_back(
+    settings: TrainSettings, guard_rates: list[float], stopped: bool
+) -> None:
+    run = validated(*((0.5, rate) for rate in guard_rates))
+    twice = settings.model_copy(
+        update={"validation": settings.validation.model_copy(update={"stop_when_broken": 2})}
+    )
+    reason = stop_reason(run, settings=twice)
+    assert (reason is not None) == stopped
+    if reason is not None:
+        step, rate = run[-1]["step"], guard_rates[-1]
+        assert reason == (
+            f"{TOO_MUCH} each of the last 2 validations: at step {step} en-US {rate:.1%} (base 10.0%)"
+        )
+    assert is_over(state_of(run), settings=twice) == stopped
+    never = settings.model_copy(
+        update={"validation": settings.validation.model_copy(update={"stop_when_broken": None})}
+    )
+    assert stop_reason(run, settings=never) is None
+
+
+def state_of(run: list[dict[str, Any]]) -> RunState:
+    return RunState(
+        step=run[-1]["step"], position=Position(), world_size=1, plan_digest="p", validations=tuple(run)
+    )
+
+
+def test_a_run_without_guards_takes_all_its_steps() -> None:
+    alone = load(None, schema=TrainSettings, sets=[*SETS, "max_steps=200", "optim.warmup_steps=1"]).settings
+    run = [{"step": step, "locales": {"el-GR": {"rate": 2.0}}} for step in (0, 50, 100, 150)]
+    assert not is_over(state_of(run), settings=alone)
+    assert is_over(state_of([{"step": 200, "locales": {"el-GR": {"rate": 2.0}}}]), settings=alone)
 
 
 def test_before_any_validation_nothing_is_best(settings: TrainSettings) -> None:

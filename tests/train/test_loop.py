@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -453,6 +454,101 @@ def test_one_rank_needs_no_process_group() -> None:
     assert worker.gather({"a": 1}) == [{"a": 1}]
 
 
+def rated(*guard_rates: float) -> Callable[..., Any]:
+    """A validation that finds these rates of the guard one after the other, and a better target each time."""
+    rates = iter(enumerate(guard_rates))
+
+    def validation(*args: Any, **kwargs: Any) -> dict[str, dict[str, float]]:
+        turn, guard = next(rates)
+        return {"el-GR": {"rate": 1.0 - 0.1 * turn}, "en-US": {"rate": guard}}
+
+    return validation
+
+
+GUARDED = ("validation.guards=[en-US]", "validation.every_steps=1", "validation.stop_when_broken=2")
+
+
+def test_a_run_that_keeps_losing_a_guard_ends_and_stays_ended(
+    tmp_path: Path,
+    fresh_model: Callable[[], nn.Module],
+    assembler: Assembler,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(loop_module, "validate", rated(0.1, 0.12, 0.3, 0.1, 0.2, 0.4))
+    settings = settings_for(tmp_path, *GUARDED)
+    state = loop_for(settings, model=fresh_model(), feed=Feed(assembler)).run()
+
+    # One bad validation (step 2) is forgiven, two in a row are not; the best is the best that kept the guard.
+    assert (state.step, state.best_step) == (5, 3)
+    reason = (
+        "guards lost more than 5 points in each of the last 2 validations: at step 5 en-US 40.0% (base 10.0%)"
+    )
+    assert f"the run ends at step 5: {reason}" in caplog.text
+    assert list(read(metrics_path(tmp_path)))[-1] == {"kind": "stopped", "step": 5, "reason": reason}
+
+    # Nothing is validated again, and no batch is asked for.
+    again = Feed(assembler, before=kill_before(5))
+    resumed = loop_for(settings, model=fresh_model(), feed=again)
+    assert resumed.run() == state
+    assert again.starts == []
+
+    monkeypatch.setattr(loop_module, "validate", rated(0.1))
+    patient = settings_for(tmp_path, *GUARDED, "validation.stop_when_broken=3")
+    assert loop_for(patient, model=fresh_model(), feed=Feed(assembler)).run().step == 6
+
+
+def test_weights_are_judged_at_fixed_hours_of_audio_also_by_a_resumed_run(
+    tmp_path: Path, fresh_model: Callable[[], nn.Module], assembler: Assembler
+) -> None:
+    # A batch holds three utterances of about half a second.
+    hours = ("max_steps=7", f"validation.every_hours={4.0 / 3600}", "checkpoint.every_steps=1")
+    whole = loop_for(
+        settings_for(tmp_path / "whole", *hours), model=fresh_model(), feed=Feed(assembler)
+    ).run()
+    crossed = [entry for entry in whole.validations if 0 < entry["step"] < 7]
+    assert crossed
+    feed = Feed(assembler)
+    heard_s = [sum(feed.at(step).audio_s for step in range(count)) for count in range(8)]
+    assert [entry["step"] for entry in crossed] == [
+        step for step in range(1, 7) if int(heard_s[step] / 4.0) > int(heard_s[step - 1] / 4.0)
+    ]
+    assert [entry["audio_s"] for entry in crossed] == pytest.approx(
+        [heard_s[entry["step"]] for entry in crossed]
+    )
+
+    parts = settings_for(tmp_path / "parts", *hours)
+    with pytest.raises(Kill):
+        loop_for(parts, model=fresh_model(), feed=Feed(assembler, before=kill_before(1))).run()
+    resumed = loop_for(parts, model=fresh_model(), feed=Feed(assembler)).run()
+    assert resumed.validations == whole.validations
+
+
+def test_no_text_and_no_secret_is_left_in_a_run(
+    tmp_path: Path,
+    feed: Feed,
+    fresh_model: Callable[[], nn.Module],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_kanarienvogel")
+    spoken = [replace(utterance, text="kanarienvogel") for utterance in UTTERANCES]
+    monkeypatch.setitem(globals(), "UTTERANCES", spoken)
+    loop = loop_for(settings_for(tmp_path, "max_steps=2"), model=fresh_model(), feed=feed)
+    loop.validation = {"el-GR": [replace(utterance, text="kanarienvogel") for utterance in HELD_OUT["el-GR"]]}
+    with caplog.at_level(logging.DEBUG):
+        loop.run()
+    loop.metrics.close()
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"metrics.jsonl", "model.pt", "state.json"} <= {path.name for path in files}
+    assert [path for path in files if "tfevents" in path.name]
+    assert not [path for path in files if b"kanarienvogel" in path.read_bytes()]
+    out = capfd.readouterr()
+    assert "kanarienvogel" not in out.out + out.err + caplog.text
+
+
 def test_each_validation_leaves_counts_of_each_utterance_and_no_text(
     tmp_path: Path, fresh_model: Callable[[], nn.Module], feed: Feed
 ) -> None:
@@ -468,7 +564,7 @@ def test_each_validation_leaves_counts_of_each_utterance_and_no_text(
         assert errors / tokens == entry["locales"]["el-GR"]["rate"]
     validated = [row for row in read(metrics_path(tmp_path)) if row["kind"] == "validation"]
     seconds = [sum(feed.at(step).audio_s for step in range(steps)) for steps in (0, 2, 4)]
-    assert [row["consumed_s"] for row in validated] == pytest.approx(seconds)
+    assert [row["audio_s"] for row in validated] == pytest.approx(seconds)
 
 
 def test_a_run_that_pauses_is_the_same_run(

@@ -115,3 +115,48 @@ def test_on_a_terminal_the_screen_is_redrawn(settings: TrainSettings, tmp_path: 
 
     # Colours stand between name and value.
     assert all(text in out.getvalue() for text in ("100 / 1,000", "12.346", "0:30:00"))
+
+
+REPLAYED = ("data.mix.replay={share: 0.3, locales: [en-US]}",)
+HEARD = {"consumed_s": {"el-GR/radio": 5400.0, "en-US/books": 1800.0}}
+REASON = (
+    "guards lost more than 5 points in each of the last 3 validations: at step 200 en-US 20.0% (base 7.0%)"
+)
+STOPPED = {"kind": "stopped", "step": 200, "reason": REASON}
+
+
+@pytest.fixture(scope="module")
+def replaying() -> TrainSettings:
+    return load(None, schema=TrainSettings, sets=[*SETS, *ROLES, *REPLAYED]).settings
+
+
+def test_what_was_heard_stands_beside_the_guards(replaying: TrainSettings) -> None:
+    rows = [*ROWS, validation_row(300, greek=0.4, english=0.2) | HEARD]
+    shown = drawn(rows, settings=replaying)
+    (english,) = [each for each in shown.splitlines() if "en-US" in each]
+    assert english.split()[-6:-1] == ["9.0%", "20.0%", "0.50", "h", "replay"]
+    assert "1.50 h" in shown
+    assert line(rows, settings=replaying) == (
+        "step 300: error rate el-GR 40.0%, en-US 20.0%; replay en-US 25.0% of 2.00 h"
+    )
+    assert "nothing of" not in shown
+
+
+def test_replay_that_was_never_heard_cannot_be_missed(replaying: TrainSettings) -> None:
+    deaf = validation_row(300, greek=0.4, english=0.2) | {"consumed_s": {"el-GR/radio": 7200.0}}
+    assert "replay: nothing of en-US was heard" in drawn([*ROWS, deaf], settings=replaying)
+    # Before the first step nothing can have been.
+    assert "nothing of" not in drawn([deaf | {"step": 0}], settings=replaying)
+
+
+def test_a_run_that_was_ended_says_why(settings: TrainSettings) -> None:
+    rows = [*ROWS, STOPPED]
+    assert line(rows, settings=settings) == f"ended at step 200: {REASON}"
+    assert "ended: guards lost more than 5 points" in drawn(rows, settings=settings)
+    # A more patient configuration went on with it.
+    assert "ended:" not in drawn([*rows, step_row(210)], settings=settings)
+
+
+def test_the_mean_of_checkpoints_is_no_news(settings: TrainSettings) -> None:
+    average = {"kind": "average", "step": 200, "of_steps": [100, 200], "taken": True, "locales": {}}
+    assert line([*ROWS, average], settings=settings) == line(ROWS, settings=settings)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ray.settings import OptimSettings
-from asr_ray.train.schedule import accumulated_batches, learning_rate
+from asr_ray.settings import OptimSettings, ValidationSettings
+from asr_ray.train.schedule import accumulated_batches, learning_rate, validation_due
 
 Schedule = tuple[OptimSettings, int]
 
@@ -109,3 +110,30 @@ def test_a_few_values_by_hand() -> None:
     optim = OptimSettings(peak_lr=1.0, min_lr=0.2, warmup_steps=4)
     found = [learning_rate(step, optim=optim, max_steps=12) for step in (0, 3, 4, 8, 12)]
     assert found == pytest.approx([0.25, 1.0, 1.0, 0.6, 0.2])
+
+
+@given(
+    steps_s=st.lists(st.floats(0.0, 900.0), min_size=1, max_size=60),
+    hours=st.floats(0.05, 2.0),
+)
+def test_there_is_a_validation_after_each_so_many_hours_of_audio(steps_s: list[float], hours: float) -> None:
+    validation = ValidationSettings(targets=["el-GR"], every_hours=hours, every_steps=1)
+    heard_s = [0.0, *itertools.accumulate(steps_s)]
+    due = [
+        step
+        for step, audio_s in enumerate(itertools.pairwise(heard_s), start=1)
+        if validation_due(validation, step=step, audio_s=audio_s)
+    ]
+    # Each mark that was passed is answered by the first step behind it; a long step answers several at once.
+    passed = [
+        next(step for step, seconds in enumerate(heard_s) if seconds / (3600 * hours) >= mark)
+        for mark in range(1, math.floor(heard_s[-1] / (3600 * hours)) + 1)
+    ]
+    assert due == sorted(set(passed))
+
+
+def test_without_hours_steps_decide() -> None:
+    validation = ValidationSettings(targets=["el-GR"], every_steps=3)
+    due = [step for step in range(1, 10) if validation_due(validation, step=step, audio_s=(0.0, 1e9))]
+    assert due == [3, 6, 9]
+    assert validation.interval == "3 steps"

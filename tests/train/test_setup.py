@@ -28,6 +28,19 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     assert absolute.model.base == str(tmp_path / "base.nemo")
 
 
+def test_the_tiny_base_stays_a_name() -> None:
+    # A submitted job has a copy of the package that is gone when its run is exported.
+    settings = TrainSettings.model_validate(
+        {
+            "run_dir": "runs/x",
+            "data": {"train": "data/train", "validation": "data/validation"},
+            "model": {"base": "tiny"},
+            "validation": {"targets": ["el-GR"]},
+        }
+    )
+    assert with_absolute_paths(settings).model.base == "tiny"
+
+
 def test_so_do_those_of_noises_and_rooms_also_of_single_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,11 @@ def findings_of(
         texts_of: for the transcripts that are repeated most.
     """
     prepared = _prepared(accepted)
-    tallies = tally(rejected, accepted={(each.locale, each.source): each.utterances for each in prepared})
+    tallies = tally(
+        rejected,
+        accepted={(each.locale, each.source): each.utterances for each in prepared},
+        new_locales=settings.checks.new_locales,
+    )
     error = limit_error(tallies, checks=settings.checks, quarantine=quarantine)
     overlaps, rows = find_overlaps(accepted, held_out=held_out, checks=settings.checks)
     texts = texts_of(accepted.take(pa.array(rows))) if len(rows) else ()

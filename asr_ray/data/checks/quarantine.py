@@ -7,7 +7,7 @@ pure. Cheap checks come first, and no sample is decoded before its header is wit
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def check_utterance(
 ) -> Checked | Rejected:
     """Return the utterance with what was measured on it, or the first reason to put it aside."""
     try:
-        locale = _known_locale(utterance.locale)
+        locale = _known_locale(utterance.locale, new_locales=checks.new_locales)
         _check_text(utterance.text, locale=locale, checks=checks)
         header = _check_header(utterance, checks=checks)
         samples = _check_samples(utterance.audio, header=header, checks=checks)
@@ -102,23 +102,28 @@ def reject(utterance: Utterance, *, reason: Reason, detail: str) -> Rejected:
     )
 
 
-def official_tag(tag: str) -> str | None:
+def official_tag(tag: str, *, new_locales: Collection[str] = ()) -> str | None:
     """Return the model card's tag for a tag or alias (`el` -> `el-GR`), None for what is no language of it.
 
     One spelling per language, so that its hours, mixes and scores are counted together.
+
+    Args:
+        new_locales: tags that the model is given; each stands for itself.
     """
+    if tag in new_locales:
+        return tag
     slot = DEFAULT_PROMPT_SLOTS.get(tag)
     return None if slot is None or tag == "auto" else _OFFICIAL_TAGS.get(slot, tag)
 
 
-def _known_locale(tag: str) -> str:
-    official = official_tag(tag)
+def _known_locale(tag: str, *, new_locales: Sequence[str]) -> str:
+    official = official_tag(tag, new_locales=new_locales)
     if official is not None:
         return official
     if tag == "auto":
         raise _Finding(Reason.UNKNOWN_LOCALE, "`auto` is a prompt, not a language; use prompt_mode for it")
-    guess = nearest(tag, DEFAULT_PROMPT_SLOTS)
-    hint = f", did you mean {guess!r}?" if guess else ""
+    guess = nearest(tag, (*DEFAULT_PROMPT_SLOTS, *new_locales))
+    hint = f", did you mean {guess!r}?" if guess else "; one that the model is to get: checks.new_locales"
     raise _Finding(Reason.UNKNOWN_LOCALE, f"{tag!r} is no locale of the model{hint}")
 
 
@@ -256,12 +261,18 @@ class Tally:
         return (self.num_rejected - excluded) / self.num_rows if self.num_rows else 0.0
 
 
-def tally(rejected: Iterable[Rejected], *, accepted: Mapping[tuple[str, str], int]) -> list[Tally]:
+def tally(
+    rejected: Iterable[Rejected],
+    *,
+    accepted: Mapping[tuple[str, str], int],
+    new_locales: Collection[str] = (),
+) -> list[Tally]:
     """Count rows by locale and reason, sorted by name; rows without a known locale follow, by source.
 
     Args:
         rejected: rows in quarantine.
         accepted: rows that passed, by (locale, source).
+        new_locales: tags that the model is given.
     """
     passed, of_source = Counter[str](), Counter[str]()
     for (locale, source), count in accepted.items():
@@ -271,7 +282,7 @@ def tally(rejected: Iterable[Rejected], *, accepted: Mapping[tuple[str, str], in
     unknown: defaultdict[str, list[Rejected]] = defaultdict(list)
     for row in rejected:
         of_source[row.source] += 1
-        locale_of_row = official_tag(row.locale)
+        locale_of_row = official_tag(row.locale, new_locales=new_locales)
         (unknown[row.source] if locale_of_row is None else known[locale_of_row]).append(row)
     locales = [
         _tally(

@@ -57,6 +57,7 @@ __all__ = [
     "LocaleScore",
     "ViewScore",
     "count_pair",
+    "is_in_another_script",
     "rows_by_id",
     "rows_by_locale",
     "score_pairs",
@@ -256,7 +257,7 @@ def _score_locale(rows: Sequence[Hypothesis], *, locale: str, replications: int,
         writing=functools.reduce(
             operator.add, (count_writing(row.ref, row.hyp, locale=locale, unit=unit) for row in spoken)
         ),
-        script_mismatches=sum(_is_in_another_script(row) for row in rows),
+        script_mismatches=sum(is_in_another_script(row) for row in rows),
         beyond_full=sum(each.errors > each.tokens for each in normalised if each.tokens),
     )
 
@@ -333,7 +334,8 @@ def _count_again(row: Hypothesis, normalised: Counts, *, unit: Unit, view: View)
     return count_tokens(reference, written)
 
 
-def _is_in_another_script(row: Hypothesis) -> bool:
+def is_in_another_script(row: Hypothesis) -> bool:
+    """Whether most letters of a hypothesis are in another script than the one of its locale."""
     # Without its tag, which is Latin everywhere.
     written = view_text(row.hyp, locale=row.locale, view="raw")
     return script_share(written, locale=row.locale) < _OWN_SCRIPT

@@ -145,6 +145,22 @@ def test_aliases_are_counted_under_the_official_tag() -> None:
     assert official_tag("xx-YY") is None
 
 
+def test_a_locale_that_the_model_is_given_is_known_and_counted_as_such() -> None:
+    sami = replace(GOOD, text="Buorre beaivi.", locale="se-NO")
+    assert reason_of(sami) is Reason.UNKNOWN_LOCALE
+    checks = CheckSettings(new_locales=["se-NO"])
+    verdict = check_utterance(sami, checks=checks, tokenizer=FakeTokenizer())
+    assert isinstance(verdict, Checked)
+    assert verdict.utterance.locale == "se-NO"
+    mistyped = check_utterance(replace(sami, locale="se-NQ"), checks=checks, tokenizer=FakeTokenizer())
+    assert isinstance(mistyped, Rejected)
+    assert "did you mean 'se-NO'?" in mistyped.detail
+    (only,) = tally(
+        [rejected(locale="se-NO")], accepted={("se-NO", "radio"): 3}, new_locales=checks.new_locales
+    )
+    assert (only.name, only.num_rows, only.num_rejected) == ("se-NO", 4, 1)
+
+
 def test_wrong_script() -> None:
     assert reason_of(replace(GOOD, text="Kalimera se olous")) is Reason.WRONG_SCRIPT
     assert reason_of(replace(GOOD, text="Το iPhone μου χάλασε")) is None
