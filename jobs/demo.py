@@ -23,7 +23,7 @@ def act(job: Job[DemoSettings]) -> None:
 
     from asr_ray.evaluate.pages.tables import ScoreTable, locale_rows
     from asr_ray.testing import demo
-    from asr_ray.train.progress import Progress
+    from asr_ray.train.telling.progress import Progress
 
     settings, console = job.settings, Console(stderr=job.as_json, highlight=False)
     trained = demo.training_settings(settings)

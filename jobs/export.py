@@ -23,7 +23,7 @@ def act(job: Job[ExportSettings]) -> None:
     """Export and say what was written."""
     from rich.console import Console
 
-    from asr_ray.train.export import export_run
+    from asr_ray.train.handover.export import export_run
 
     export = export_run(job.settings)
 

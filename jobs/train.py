@@ -31,8 +31,8 @@ def act(job: Job[TrainSettings]) -> None:
     from _ray import start_ray
     from rich.console import Console
 
-    from asr_ray.train.progress import Progress
     from asr_ray.train.run import run_training
+    from asr_ray.train.telling.progress import Progress
 
     resources = job.settings.resources
     start_ray(num_cpus=resources.local_cpus)

@@ -36,7 +36,7 @@ MAY_IMPORT_RAY = {
     "data/shards.py",
     "data/feed.py",
     "train/run.py",
-    "train/vigil.py",
+    "train/survival/vigil.py",
     "train/worker.py",
     "evaluate/pool.py",
     "sweep/run.py",
@@ -80,19 +80,22 @@ ABOUT_SWEEPS = (
     "space",
     "records",
     "mixes",
-    "counts",
-    "candidates",
-    "decision",
-    "wording",
-    "response",
-    "proxy",
-    "advice",
-    "conclude",
     "room",
-    "halving",
-    "search",
-    "population",
     "forecast",
+    *(
+        f"deciding/{name}"
+        for name in (
+            "counts",
+            "candidates",
+            "decision",
+            "wording",
+            "response",
+            "proxy",
+            "advice",
+            "conclude",
+        )
+    ),
+    *(f"searching/{name}" for name in ("halving", "search", "population")),
 )
 
 DECIDING = (

@@ -13,8 +13,8 @@ from asr_ray.locales import unit_of
 from asr_ray.model.base import resolve_base
 from asr_ray.settings import EvaluateSettings, TrainSettings
 from asr_ray.sweep.book import Book
-from asr_ray.sweep.counts import rates_of, read_counts
-from asr_ray.train.validate import Row, write_rows
+from asr_ray.sweep.deciding.counts import rates_of, read_counts
+from asr_ray.train.judging.validate import Row, write_rows
 
 BASE = "base"
 _MODELS_AT_ONCE = 4

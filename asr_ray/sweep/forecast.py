@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from asr_ray.settings import TrainSettings
-from asr_ray.sweep.population import check_population, generation, num_generations
-from asr_ray.sweep.proxy import design
-from asr_ray.sweep.search import propose
+from asr_ray.sweep.deciding.proxy import design
+from asr_ray.sweep.searching.population import check_population, generation, num_generations
+from asr_ray.sweep.searching.search import propose
 from asr_ray.sweep.space import RATIOS, Sweep, Values
 
 

@@ -27,28 +27,28 @@ from asr_ray.errors import AsrRayError, ConfigError, Interrupted, TrainingError
 from asr_ray.files import write_whole
 from asr_ray.settings import TrainSettings
 from asr_ray.sweep.book import BASE_SCORES, Book
-from asr_ray.sweep.conclude import Conclusion, conclude, policy_of
-from asr_ray.sweep.counts import counts_of, read_counts
+from asr_ray.sweep.deciding.conclude import Conclusion, conclude, policy_of
+from asr_ray.sweep.deciding.counts import counts_of, read_counts
+from asr_ray.sweep.deciding.proxy import design
 from asr_ray.sweep.finals import score_finals
 from asr_ray.sweep.folder import alone_in, check_unchanged
-from asr_ray.sweep.halving import leaders
 from asr_ray.sweep.mixes import hours_by_locale
 from asr_ray.sweep.pages.files import write_conclusion
-from asr_ray.sweep.population import Member, check_population, generation, num_generations
-from asr_ray.sweep.proxies import predicted_mix
-from asr_ray.sweep.proxy import design
 from asr_ray.sweep.records import DONE, Stage, TrialRecord
 from asr_ray.sweep.room import trials_at_once
-from asr_ray.sweep.search import check_search, propose
+from asr_ray.sweep.searching.halving import leaders
+from asr_ray.sweep.searching.population import Member, check_population, generation, num_generations
+from asr_ray.sweep.searching.proxies import predicted_mix
+from asr_ray.sweep.searching.search import check_search, propose
 from asr_ray.sweep.space import RATIOS, Sweep
 from asr_ray.sweep.trial import Driver, Task, drive, tidy
 from asr_ray.sweep.tuner import Next, run_trials
-from asr_ray.train.base_scores import BaseScores, measure_base, read_base_scores
-from asr_ray.train.causes import failure_of
+from asr_ray.train.judging.base_scores import BaseScores, measure_base, read_base_scores
 from asr_ray.train.run import cluster_nodes
 from asr_ray.train.setup import resolved, with_absolute_paths
-from asr_ray.train.stopping import request_stop
-from asr_ray.train.vigil import StopOnSignal
+from asr_ray.train.survival.causes import failure_of
+from asr_ray.train.survival.stopping import request_stop
+from asr_ray.train.survival.vigil import StopOnSignal
 
 _POLL_S = 0.5
 

@@ -17,8 +17,8 @@ from asr_ray.errors import AsrRayError, ConfigError, Interrupted, TrainingError
 from asr_ray.metrics import metrics_path, read
 from asr_ray.settings import TrainSettings
 from asr_ray.train.checkpoint import CheckpointStore
-from asr_ray.train.choice import stop_reason
-from asr_ray.train.lock import only_run
+from asr_ray.train.judging.choice import stop_reason
+from asr_ray.train.survival.lock import only_run
 
 Tell = Callable[[Mapping[str, Any]], None]
 

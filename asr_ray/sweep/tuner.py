@@ -21,13 +21,13 @@ from ray.tune.search import Searcher
 
 from asr_ray.evaluate.objective import GuardPolicy, judge
 from asr_ray.sweep.book import Book
-from asr_ray.sweep.conclude import policy_of
-from asr_ray.sweep.halving import reason_to_stop
+from asr_ray.sweep.deciding.conclude import policy_of
 from asr_ray.sweep.records import DONE as ENDED
 from asr_ray.sweep.records import Rung, TrialRecord
+from asr_ray.sweep.searching.halving import reason_to_stop
 from asr_ray.sweep.trial import DONE, FAILED, PAUSED, RUNG, Driver, Task, drive
-from asr_ray.train.stopping import request_stop
-from asr_ray.train.validate import counts_path
+from asr_ray.train.judging.validate import counts_path
+from asr_ray.train.survival.stopping import request_stop
 
 log = logging.getLogger(__name__)
 

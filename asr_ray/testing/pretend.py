@@ -19,10 +19,10 @@ from asr_ray.records import Position
 from asr_ray.settings import TrainSettings
 from asr_ray.sweep.book import BASE_SCORES
 from asr_ray.sweep.trial import DONE, PAUSED, RUNG, Task, Tell, state_of, take_over
-from asr_ray.train.base_scores import judged
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.stopping import stop_file
-from asr_ray.train.validate import counts_path, write_rows
+from asr_ray.train.judging.base_scores import judged
+from asr_ray.train.judging.validate import counts_path, write_rows
+from asr_ray.train.survival.stopping import stop_file
 
 BEST_ALPHA = 0.3
 """Exponent of the mix with the lowest error rate."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from asr_ray.train.pulse import Hang, HangWatch, clear_pulses, end_process, read_pulses
+from asr_ray.train.survival.pulse import Hang, HangWatch, clear_pulses, end_process, read_pulses
 
 RankFunction = Callable[..., None]
 """Called with `rank` and `world_size` as keywords, inside the process group; must be importable."""

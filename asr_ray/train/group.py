@@ -11,7 +11,7 @@ import torch
 from torch import distributed as dist
 
 from asr_ray.records import Batch, Position
-from asr_ray.train.pulse import WAITING
+from asr_ray.train.survival.pulse import WAITING
 
 
 class Mark(Protocol):
@@ -33,7 +33,7 @@ class Worker:
     Attributes:
         batches: position to start from -> this rank's batches, in the order of the plan.
         report: called on every rank after each validation, with flat metrics.
-        mark: told what this rank begins to do, and at which step; see `train/pulse.py`.
+        mark: told what this rank begins to do, and at which step; see `train/survival/pulse.py`.
         leaving: whether a node of the group is about to be taken away; all ranks ask at the same step.
     """
 

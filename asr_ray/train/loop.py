@@ -26,12 +26,11 @@ from asr_ray.errors import TrainingError
 from asr_ray.records import Batch, Position, Utterance
 from asr_ray.settings import TrainSettings
 from asr_ray.train import ledger as ledgers
-from asr_ray.train.base_scores import read_base_scores
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.choice import best_steps, is_over, stop_reason
 from asr_ray.train.group import Worker
-from asr_ray.train.meter import Meter
-from asr_ray.train.pulse import EXCHANGING
+from asr_ray.train.judging.base_scores import read_base_scores
+from asr_ray.train.judging.choice import best_steps, is_over, stop_reason
+from asr_ray.train.judging.validate import LocaleRates, counts_path, validate, write_rows
 from asr_ray.train.schedule import learning_rate, validation_due
 from asr_ray.train.step import (
     batch_losses,
@@ -41,9 +40,10 @@ from asr_ray.train.step import (
     restore_optimizer,
     trained_parameters,
 )
-from asr_ray.train.stopping import stop_file
-from asr_ray.train.trackers import RunLog
-from asr_ray.train.validate import LocaleRates, counts_path, validate, write_rows
+from asr_ray.train.survival.pulse import EXCHANGING
+from asr_ray.train.survival.stopping import stop_file
+from asr_ray.train.telling.meter import Meter
+from asr_ray.train.telling.trackers import RunLog
 
 log = logging.getLogger(__name__)
 

@@ -24,13 +24,13 @@ from asr_ray.model.nemo_file import sha256_of
 from asr_ray.settings import TrainSettings
 from asr_ray.train.capacity import Node, check_capacity
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.choice import stop_reason
 from asr_ray.train.coverage import check_coverage, measure_coverage, write_coverage
-from asr_ray.train.lock import only_run
-from asr_ray.train.replay import replay_of
+from asr_ray.train.judging.choice import stop_reason
+from asr_ray.train.judging.replay import replay_of
 from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
-from asr_ray.train.stopping import stop_file
-from asr_ray.train.vigil import fit, has_ended
+from asr_ray.train.survival.lock import only_run
+from asr_ray.train.survival.stopping import stop_file
+from asr_ray.train.survival.vigil import fit, has_ended
 from asr_ray.train.worker import TRAIN_DATASET, HearSigterm, WorkerTask, train_worker
 
 

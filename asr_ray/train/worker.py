@@ -26,14 +26,14 @@ from asr_ray.security import check_environment
 from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.measure import describe_device
 from asr_ray.train.calibration.use import warn_of_other_device
-from asr_ray.train.choice import is_over
-from asr_ray.train.finish import export_model
 from asr_ray.train.group import Worker
-from asr_ray.train.lock import only_workers
+from asr_ray.train.handover.finish import export_model
+from asr_ray.train.judging.choice import is_over
 from asr_ray.train.loop import Loop
-from asr_ray.train.pulse import Pulse
 from asr_ray.train.step import set_up_torch
-from asr_ray.train.stopping import forget_earlier_workers, request_stop_of_worker
+from asr_ray.train.survival.lock import only_workers
+from asr_ray.train.survival.pulse import Pulse
+from asr_ray.train.survival.stopping import forget_earlier_workers, request_stop_of_worker
 
 TRAIN_DATASET = "train"
 """Name under which Ray Train hands the feed to the workers."""

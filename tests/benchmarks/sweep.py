@@ -149,13 +149,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from asr_ray.config import load
     from asr_ray.settings import TrainSettings
-    from asr_ray.sweep.conclude import policy_of
-    from asr_ray.sweep.counts import rates_of, read_counts
+    from asr_ray.sweep.deciding.conclude import policy_of
+    from asr_ray.sweep.deciding.counts import rates_of, read_counts
     from asr_ray.sweep.progress import SweepProgress
     from asr_ray.sweep.run import run_sweep
     from asr_ray.sweep.space import load_sweep
-    from asr_ray.train.progress import Progress
     from asr_ray.train.run import run_training
+    from asr_ray.train.telling.progress import Progress
 
     began = time.monotonic()
     console = Console(stderr=True, highlight=False, force_terminal=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asr_ray.sweep.forecast import forecast, lines
-from asr_ray.sweep.search import propose
+from asr_ray.sweep.searching.search import propose
 from asr_ray.sweep.space import Sweep, load_sweep
 
 RUN = """
@@ -48,7 +48,12 @@ def test_values_are_those_of_the_run_where_they_are_known(tmp_path: Path) -> Non
 
 
 def test_segments_of_a_population_make_whole_runs(tmp_path: Path) -> None:
-    sets = ("sweep.search=pbt", "sweep.pbt={population: 3}", "sweep.baselines=false", "sweep.finalists=null")
+    sets = (
+        "sweep.search=pbt",
+        "sweep.pbt={population: 3}",
+        "sweep.baselines=false",
+        "sweep.finalists=null",
+    )
     found = forecast(sweep_of(tmp_path, *sets))
     assert [each.steps for each in found.trials] == [40] * 3 + [40] * 3 + [20] * 3
     assert found.audio_hours == pytest.approx(3 * 100 * 2 * 36 / 3600)

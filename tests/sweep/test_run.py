@@ -17,7 +17,7 @@ from asr_ray.errors import Interrupted, TrainingError
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.sweep.records import TrialRecord, read_records, trials_path
 from asr_ray.sweep.run import run_sweep
-from asr_ray.sweep.search import propose
+from asr_ray.sweep.searching.search import propose
 from asr_ray.sweep.space import Sweep, load_sweep
 from asr_ray.testing.prepared import write_prepared
 from asr_ray.testing.pretend import pretend, starts, write_base
@@ -115,7 +115,11 @@ def test_trials_are_searched_halved_repeated_and_tidied(prepared: Path, tmp_path
 @pytest.mark.slow
 def test_a_trial_that_dies_is_written_down_and_ends_nothing(prepared: Path, tmp_path: Path) -> None:
     sweep = sweep_of(
-        prepared, tmp_path, "sweep.search=grid", "optim.peak_lr={choice: [0.001, 5.0]}", "data.mix.alpha=0.5"
+        prepared,
+        tmp_path,
+        "sweep.search=grid",
+        "optim.peak_lr={choice: [0.001, 5.0]}",
+        "data.mix.alpha=0.5",
     )
     records = run_sweep(sweep, driver=pretend).records
     assert ended(records) == {"search-000": "finished", "search-001": "failed"}

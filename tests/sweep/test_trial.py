@@ -15,7 +15,7 @@ from asr_ray.settings import TrainSettings
 from asr_ray.sweep.trial import DONE, FAILED, RUNG, Task, drive, state_of, take_over, tidy
 from asr_ray.testing.pretend import pretend, starts
 from asr_ray.train.checkpoint import CheckpointStore
-from asr_ray.train.validate import counts_path
+from asr_ray.train.judging.validate import counts_path
 
 
 def settings_for(run_dir: Path) -> TrainSettings:

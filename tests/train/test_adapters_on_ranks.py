@@ -19,8 +19,8 @@ from asr_ray.records import Batch, Position
 from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import noise_utterances
 from asr_ray.testing.ranks import run_ranks
-from asr_ray.train.finish import export_model
 from asr_ray.train.group import Worker
+from asr_ray.train.handover.finish import export_model
 from asr_ray.train.loop import Loop
 
 RANKS = 2

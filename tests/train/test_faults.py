@@ -24,10 +24,10 @@ from asr_ray.testing.ranks import Ended, run_ranks
 from asr_ray.train import ledger
 from asr_ray.train.checkpoint import CheckpointStore
 from asr_ray.train.group import Worker
-from asr_ray.train.lock import only_workers
 from asr_ray.train.loop import Loop
-from asr_ray.train.pulse import Pulse
-from asr_ray.train.stopping import request_stop, requested_by
+from asr_ray.train.survival.lock import only_workers
+from asr_ray.train.survival.pulse import Pulse
+from asr_ray.train.survival.stopping import request_stop, requested_by
 from tests.train.runs import booked, weights_hash
 
 MAX_STEPS = 6

@@ -26,11 +26,11 @@ from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import noise_utterances, write_prepared_speech
 from asr_ray.train import ledger
 from asr_ray.train import loop as loop_module
-from asr_ray.train.base_scores import measure_base
 from asr_ray.train.group import Worker
+from asr_ray.train.judging.base_scores import measure_base
+from asr_ray.train.judging.validate import counts_path
 from asr_ray.train.loop import Loop, seed_everything
-from asr_ray.train.stopping import stop_file
-from asr_ray.train.validate import counts_path
+from asr_ray.train.survival.stopping import stop_file
 
 CPU = torch.device("cpu")
 START = Position()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asr_ray.config import dump
 from asr_ray.files import write_whole
-from asr_ray.sweep.conclude import Conclusion
+from asr_ray.sweep.deciding.conclude import Conclusion
 from asr_ray.sweep.pages.log_entry import log_entry
 from asr_ray.sweep.pages.report import render_sweep
 

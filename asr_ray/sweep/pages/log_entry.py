@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from asr_ray.evaluate.pages.markdown import plain, table
 from asr_ray.report.numbers import counted, percent
-from asr_ray.sweep.advice import MORE_HOURS, Gain
-from asr_ray.sweep.candidates import Candidate
-from asr_ray.sweep.conclude import Conclusion
+from asr_ray.sweep.deciding.advice import MORE_HOURS, Gain
+from asr_ray.sweep.deciding.candidates import Candidate
+from asr_ray.sweep.deciding.conclude import Conclusion
+from asr_ray.sweep.deciding.wording import short_key, signed
 from asr_ray.sweep.pages.report import cells_of, columns_of, headline
-from asr_ray.sweep.wording import short_key, signed
 
 _MOST_ROWS = 12
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from asr_ray.report.numbers import audio_time, percent
 from asr_ray.report.svg import Canvas, Scale
-from asr_ray.sweep.advice import CurvePoint
+from asr_ray.sweep.deciding.advice import CurvePoint
+from asr_ray.sweep.deciding.wording import short_key, shown, signed
 from asr_ray.sweep.pages.frame import axes, plain_number, ticks_between
 from asr_ray.sweep.ranges import Choice, Interval, Range
-from asr_ray.sweep.wording import short_key, shown, signed
 
 _WIDTH, _HALF = 1040.0, 500.0
 

@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from asr_ray.report.numbers import audio_time, counted, percent
 from asr_ray.report.page import render_page
-from asr_ray.sweep.advice import MORE_HOURS, CurvePoint, share_curve
-from asr_ray.sweep.candidates import Candidate
-from asr_ray.sweep.conclude import Conclusion
-from asr_ray.sweep.decision import POOR_FIDELITY
+from asr_ray.sweep.deciding.advice import MORE_HOURS, CurvePoint, share_curve
+from asr_ray.sweep.deciding.candidates import Candidate
+from asr_ray.sweep.deciding.conclude import Conclusion
+from asr_ray.sweep.deciding.decision import POOR_FIDELITY
+from asr_ray.sweep.deciding.wording import change, short_key, shown, signed
 from asr_ray.sweep.pages import plots
 from asr_ray.sweep.ranges import Interval, Simplex
 from asr_ray.sweep.records import TrialRecord
-from asr_ray.sweep.wording import change, short_key, shown, signed
 
 _CURVE_POINTS = 40
 _STAGES = {"baseline": "baseline", "search": "", "proxy": "proxy", "check": "check", "seed": ""}

@@ -1,0 +1,1 @@
+"""From the records of trials to a decision, and to advice."""

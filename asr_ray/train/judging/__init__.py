@@ -1,0 +1,1 @@
+"""How good the weights are while they are trained, and which of them are kept."""
