@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+import torch
 
 from asr_ray.model.nemo_file import load_model, save_model
 from asr_ray.model.tiny import TinySize, build_tiny_model, train_tokenizer
@@ -37,6 +38,13 @@ MICRO = TinySize(
     joint_hidden=32,
 )
 """Smaller than tiny: for everything but the file size, the class matters and not the capacity."""
+
+
+@pytest.fixture(autouse=True)
+def gradual_underflow() -> Iterator[None]:
+    """As hypothesis wants it; a run flushes denormal numbers for the rest of its process."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ def _validated(settings: TrainSettings, *, step: int) -> dict[str, Any]:
         "kind": "validation",
         "step": step,
         "locales": {locale: {"rate": own} for locale, own in rates.items()},
-        "consumed_s": AUDIO_S_PER_STEP * step,
+        "audio_s": AUDIO_S_PER_STEP * step,
         "elapsed_s": STEP_S * step,
     }
 

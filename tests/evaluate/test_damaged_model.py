@@ -22,11 +22,12 @@ from asr_ray.evaluate.pool import Outcome
 from asr_ray.evaluate.run import run_evaluation
 from asr_ray.evaluate.testsets import TestSet
 from asr_ray.evaluate.work import Piece
+from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import CONFIG_MEMBER, load_model, quiet_nemo
 from asr_ray.model.tiny import base_model_path
 from asr_ray.model.tokens import NemoTokenizer
 from asr_ray.records import SAMPLE_RATE, Utterance
-from asr_ray.settings import EvaluateSettings
+from asr_ray.settings import EvaluateSettings, HubModel
 from asr_ray.testing.grammar import draw_sentences
 from asr_ray.testing.prepared import write_prepared_speech
 from asr_ray.testing.speech import synthesize
@@ -73,7 +74,7 @@ def decode_here(
     work: Sequence[Piece],
     *,
     test_sets: Mapping[str, TestSet],
-    paths: Mapping[str, Path],
+    bases: Mapping[str, str | HubModel],
     settings: EvaluateSettings,
 ) -> Iterator[Outcome]:
     """What an actor does, without the seconds that one takes to start."""
@@ -82,7 +83,7 @@ def decode_here(
         utterances = read_utterances(test_set.root, test_set.addresses(piece.rows))
         for task in piece.tasks:
             with quiet_nemo():
-                model = load_model(paths[task.model])
+                model = load_model(resolve_base(bases[task.model]))
             written = transcribe(
                 model, utterances=utterances, att_context_size=task.condition.att_context_size
             )

@@ -37,6 +37,7 @@ def manifest(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fake_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr_ray.model.base.resolve_base", lambda base: Path(str(base)))
     monkeypatch.setattr(NemoTokenizer, "from_nemo", lambda path: FakeTokenizer())
 
 

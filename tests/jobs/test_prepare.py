@@ -31,6 +31,7 @@ def arguments_for(manifest: Path, out: Path) -> list[str]:
 
 @pytest.fixture
 def fake_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asr_ray.model.base.resolve_base", lambda base: Path(str(base)))
     monkeypatch.setattr(NemoTokenizer, "from_nemo", lambda path: FakeTokenizer())
 
 

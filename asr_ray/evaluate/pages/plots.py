@@ -67,7 +67,7 @@ def validation_plot(curves: Mapping[str, Curve], *, guards: Sequence[str]) -> st
     canvas, across, upward = _axes(
         list(curves.values()), height=height, right=72, label="Validation error rate", as_percent=True
     )
-    for locale in curves.keys() - set(named):
+    for locale in (tag for tag in curves if tag not in named):
         points = [(across(step), upward(rate)) for step, rate in curves[locale]]
         canvas.path(points, css="curve faint unnamed")
     ends = {locale: upward(curves[locale][-1][1]) for locale in named}

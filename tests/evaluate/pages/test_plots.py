@@ -40,12 +40,24 @@ def test_curves_of_any_length_stay_small() -> None:
 
 
 def test_validation_plot_labels_do_not_overlap() -> None:
-    curves = {tag: [(0, 0.3), (100, 0.1)] for tag in LOCALES}
+    tags = list(LOCALES)[:12]
+    curves = {tag: [(0, 0.3), (100, 0.1)] for tag in tags}
     labels = marks_of(validation_plot(curves, guards=("en-US",)), "series-label")
     heights = sorted(float(label.get("y", "nan")) for label in labels)
-    assert [label.text for label in labels] == list(LOCALES)
+    assert [label.text for label in labels] == tags
     assert min(after - before for before, after in itertools.pairwise(heights)) > 10
     assert heights[0] > 0
+
+
+def test_of_many_locales_the_targets_and_the_worst_guards_are_named() -> None:
+    guards = [tag for tag in LOCALES if tag != "el-GR"]
+    curves = {"el-GR": [(0, 0.9), (100, 0.2)]} | {
+        tag: [(0, 0.1), (100, 0.1 + 0.001 * index)] for index, tag in enumerate(guards)
+    }
+    svg = validation_plot(curves, guards=guards)
+    named = [label.text for label in marks_of(svg, "series-label")]
+    assert named[:2] == ["el-GR", guards[-1]]
+    assert len(named) + len(marks_of(svg, "unnamed")) == len(LOCALES)
 
 
 def test_audio_that_was_planned_and_never_used_is_named() -> None:

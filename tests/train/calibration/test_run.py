@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import runpy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import torch
 
 from asr_ray.config import load
 from asr_ray.errors import ConfigError, EnvironmentFault
@@ -30,13 +29,6 @@ Settings = Callable[..., CalibrateSettings]
 
 FAR_APART = ("data.batch_s=24", "durations_s=[1, 8]", "repeats=3")
 """For real clocks: the longer batch takes longer on the busiest machine."""
-
-
-@pytest.fixture(autouse=True)
-def gradual_underflow() -> Iterator[None]:
-    """As other tests have it; a calibration flushes denormal numbers, for the rest of its process."""
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
