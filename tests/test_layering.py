@@ -36,7 +36,7 @@ MAY_IMPORT_RAY = {
     "data/shards.py",
     "data/feed.py",
     "train/run.py",
-    "train/survival/vigil.py",
+    "train/vigil.py",
     "train/worker.py",
     "evaluate/pool.py",
     "sweep/run.py",

@@ -48,7 +48,7 @@ from asr_ray.train.run import cluster_nodes
 from asr_ray.train.setup import resolved, with_absolute_paths
 from asr_ray.train.survival.causes import failure_of
 from asr_ray.train.survival.stopping import request_stop
-from asr_ray.train.survival.vigil import StopOnSignal
+from asr_ray.train.vigil import StopOnSignal
 
 _POLL_S = 0.5
 

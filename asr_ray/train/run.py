@@ -30,7 +30,7 @@ from asr_ray.train.judging.replay import replay_of
 from asr_ray.train.setup import planned_data, resolved, with_absolute_paths
 from asr_ray.train.survival.lock import only_run
 from asr_ray.train.survival.stopping import stop_file
-from asr_ray.train.survival.vigil import fit, has_ended
+from asr_ray.train.vigil import fit, has_ended
 from asr_ray.train.worker import TRAIN_DATASET, HearSigterm, WorkerTask, train_worker
 
 

@@ -20,11 +20,11 @@ from asr_ray.config import load
 from asr_ray.errors import DataError, Interrupted, TrainingError
 from asr_ray.records import Position
 from asr_ray.settings import TrainSettings
+from asr_ray.train import vigil
 from asr_ray.train.checkpoint import CheckpointStore, RunState
-from asr_ray.train.survival import vigil
 from asr_ray.train.survival.pulse import Beat, Pulse
 from asr_ray.train.survival.stopping import request_stop, requested_by
-from asr_ray.train.survival.vigil import StopOnSignal, Vigil, fit
+from asr_ray.train.vigil import StopOnSignal, Vigil, fit
 
 MAX_STEPS = 4
 
