@@ -149,7 +149,8 @@ def stop_it(cluster: Cluster, job: Submitted, settings: TrainSettings, tell: Tel
     stop(cluster, job)
     # Its exit code is 0 all the same: to Ray, a job that was stopped has not failed.
     job.wait(timeout_s=START_S)
-    expect("stopped, checkpoint committed" in job.text, what=f"it does not say that it stopped:\n{job.end}")
+    told = "stopped by" in job.text and "checkpoint committed" in job.text
+    expect(told, what=f"it does not say that it stopped:\n{job.end}")
     code = summary_of(settings.run_dir)["exit_code"]
     expect(code == INTERRUPTED, what=f"summary.json of the stopped run says {code}:\n{job.end}")
     stopped_at, took_s = newest_step(settings), time.monotonic() - begin
