@@ -16,7 +16,7 @@ import json
 
 import numpy as np
 
-from tests.sweep.test_proxy import LATTICE, objective, proposed, surface
+from tests.sweep.deciding.test_proxy import LATTICE, objective, proposed, surface
 
 
 def gaps(seed: int, *, noise: float) -> tuple[float, float, float, float, float]:
