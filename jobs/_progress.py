@@ -27,8 +27,10 @@ def progress_bars(*stages: str) -> Iterator[Callable[[str, float], None]]:
 
         def update(stage: str, share: float) -> None:
             bars.update(tasks[stage], completed=share)
-            if not on_terminal and int(share * TENTHS) > told[stage]:
-                told[stage] = int(share * TENTHS)
+            # The parts of a whole add up to a little less than one.
+            tenths = int(share * TENTHS + 1e-6)
+            if not on_terminal and tenths > told[stage]:
+                told[stage] = tenths
                 sys.stderr.write(f"{stage}: {share:.0%}\n")
 
         yield update
