@@ -31,8 +31,9 @@ from asr_ray.train.survival.stopping import request_stop
 
 log = logging.getLogger(__name__)
 
-_DRIVER_CPUS = 0.01
-"""Tune refuses none at all; what a trial really takes, its workers take."""
+_DRIVER = {"memory": 1}
+"""What Tune books for a trial: a byte, as it refuses to book nothing. The trial's workers take what it needs.
+No part of a CPU: a hundredth for each would leave less than the one whole CPU that reading data waits for."""
 
 Next = Callable[[], TrialRecord | None]
 """Returns another trial to run, or None when there is none."""
@@ -64,7 +65,7 @@ def run_trials(
     clerk = Clerk(book, base=base)
     line = Line(book, names=names, more=more, task_of=task_of, stopping=stopping, driver=driver)
     tuner = tune.Tuner(
-        tune.with_resources(_drive, {"CPU": _DRIVER_CPUS}),
+        tune.with_resources(_drive, _DRIVER),
         tune_config=tune.TuneConfig(
             search_alg=line,
             num_samples=-1,

@@ -37,7 +37,8 @@ model: {{base: {nemo}, max_unknown_share: 0.2}}
 optim: {{warmup_steps: 2, peak_lr: {{loguniform: [1.0e-4, 1.0e-2]}}}}
 validation: {{targets: [el-GR, bg-BG], guards: [en-US], every_steps: 4}}
 checkpoint: {{every_steps: 4}}
-resources: {{num_workers: 1, cpus_per_worker: 0.5, threads_per_worker: 1}}
+# Two trials leave one of the cluster's four CPUs, which is exactly what reading needs.
+resources: {{num_workers: 1, cpus_per_worker: 1.5, threads_per_worker: 1}}
 sweep:
   out: {root}/sweep
   search: random
