@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +45,16 @@ def read(path: Path) -> Iterator[Row]:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 continue
+
+
+def by_locale(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Add up the sources of each locale, in the order of their first mention.
+
+    Args:
+        amounts: seconds or shares, by "locale/source" as metrics, summaries and ledgers name them.
+    """
+    totals: dict[str, float] = {}
+    for name, amount in amounts.items():
+        locale = name.partition("/")[0]
+        totals[locale] = totals.get(locale, 0.0) + amount
+    return totals

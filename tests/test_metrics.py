@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ray.metrics import MetricsFile, Row, metrics_path, read
+from asr_ray.metrics import MetricsFile, Row, by_locale, metrics_path, read
 
 
 def rows_of(run_dir: Path) -> list[Row]:
@@ -68,3 +68,8 @@ def test_truncate_mends_a_row_that_was_cut_off(tmp_path: Path) -> None:
     metrics.append({"kind": "step", "step": 2})
 
     assert [row["step"] for row in rows_of(tmp_path)] == [1, 2]
+
+
+def test_the_sources_of_a_locale_are_added() -> None:
+    heard = {"el-GR/radio": 70.0, "en-US/books": 12.0, "en-US/radio": 8.0}
+    assert by_locale(heard) == {"el-GR": 70.0, "en-US": 20.0}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from asr_ray.data.mix import Key
 from asr_ray.data.planned import mix_schedule
+from asr_ray.metrics import by_locale
 from asr_ray.settings import TrainSettings
 
 Shares = Mapping[str, float]
@@ -42,13 +43,8 @@ def planned_mix(settings: TrainSettings, seconds_by_key: Mapping[Key, float]) ->
 
 def hours_by_locale(seconds_by_key: Mapping[Key, float]) -> dict[str, float]:
     """Return locale -> hours."""
-    return _summed({locale: 0.0 for locale, _ in seconds_by_key}, seconds_by_key, scale=1 / 3600)
-
-
-def by_locale(mix: Shares) -> dict[str, float]:
-    """Add up the sources of each locale; keys are "locale/source"."""
-    keys = {(name.partition("/")[0], name): share for name, share in mix.items()}
-    return _summed({locale: 0.0 for locale, _ in keys}, keys, scale=1.0)
+    seconds = by_locale({"/".join(key): seconds for key, seconds in seconds_by_key.items()})
+    return {locale: total_s / 3600 for locale, total_s in seconds.items()}
 
 
 def shares_of(amounts: Mapping[str, float]) -> dict[str, float]:
@@ -61,9 +57,3 @@ def total_variation(first: Shares, second: Shares) -> float:
     """Return half the sum of absolute differences: the share of seconds that would have to change names."""
     names = {**first, **second}
     return math.fsum(abs(first.get(name, 0.0) - second.get(name, 0.0)) for name in names) / 2
-
-
-def _summed(found: dict[str, float], amounts: Mapping[Key, float], *, scale: float) -> dict[str, float]:
-    for (name, _), amount in amounts.items():
-        found[name] += amount * scale
-    return found

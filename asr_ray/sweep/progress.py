@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from asr_ray.sweep.mixes import by_locale
+from asr_ray.metrics import by_locale
 from asr_ray.sweep.records import DONE, TrialRecord
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from asr_ray.evaluate.objective import GuardPolicy, judge
+from asr_ray.metrics import by_locale
 from asr_ray.sweep.deciding.counts import Counts, counts_of, rates_of
-from asr_ray.sweep.mixes import by_locale
 from asr_ray.sweep.records import Rung, TrialRecord
 
 Floats = npt.NDArray[np.float64]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from asr_ray.evaluate.pages.plots import Curve
-from asr_ray.metrics import metrics_path, read
+from asr_ray.metrics import by_locale, metrics_path, read
 
 _SUMMARY = "summary.json"
 
@@ -50,12 +50,12 @@ class RunHistory:
     @property
     def planned_s(self) -> dict[str, float]:
         """Seconds that were planned of each locale."""
-        return _summed(self.planned_by_source)
+        return by_locale(self.planned_by_source)
 
     @property
     def consumed_s(self) -> dict[str, float]:
         """Seconds that were consumed of each locale."""
-        return _summed(self.consumed_by_source)
+        return by_locale(self.consumed_by_source)
 
     @property
     def hours_by_source(self) -> dict[str, float]:
@@ -84,11 +84,3 @@ def _in_words(summary: Mapping[str, Any]) -> str:
         f"{summary['steps']:,} steps, best at {summary['best_step']:,}, "
         f"{hours:.1f} hours of audio in {minutes:.1f} minutes"
     )
-
-
-def _summed(seconds_by_key: Mapping[str, float]) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for key, seconds in seconds_by_key.items():
-        locale = key.partition("/")[0]
-        totals[locale] = totals.get(locale, 0.0) + seconds
-    return totals

@@ -17,9 +17,9 @@ from asr_ray.sweep.deciding.advice import Advice, MixPoint, advise
 from asr_ray.sweep.deciding.candidates import Decision, Scores
 from asr_ray.sweep.deciding.counts import Counts, rates_of, read_counts
 from asr_ray.sweep.deciding.decision import decide
+from asr_ray.sweep.deciding.observed import observe
 from asr_ray.sweep.deciding.response import LocaleFit, Observation, fit_locale
-from asr_ray.sweep.mixes import by_locale, hours_by_locale, shares_of
-from asr_ray.sweep.ranges import Interval
+from asr_ray.sweep.mixes import hours_by_locale, shares_of
 from asr_ray.sweep.records import TrialRecord
 from asr_ray.sweep.space import Sweep
 
@@ -105,10 +105,10 @@ def conclude(
     )
     groups = _groups(known, policy=policy, locales=list(hours))
     observations = tuple(
-        _observation(record, known, groups) for _, record in sorted(ended.items()) if record.rungs
+        observe(record, sweep=known, groups=groups) for _, record in sorted(ended.items()) if record.rungs
     )
     fits = _fits(observations, policy=policy, groups=groups)
-    won = _observation(records[decision.winner], known, groups)
+    won = observe(records[decision.winner], sweep=known, groups=groups)
     point = MixPoint(shares=won.shares, seconds=won.seconds, keys=won.keys)
     targets = {
         tag: fit for tag, fit in fits.items() if tag in policy.targets and hours.get(tag) and fit.group
@@ -154,25 +154,6 @@ def _groups(sweep: Sweep, *, policy: GuardPolicy, locales: list[str]) -> dict[st
     rest = tuple(tag for tag in locales if tag not in policy.targets)
     own = {tag: (tag,) for tag in policy.targets if tag in locales}
     return own | ({OTHERS: rest} if rest else {})
-
-
-def _observation(record: TrialRecord, sweep: Sweep, groups: Mapping[str, tuple[str, ...]]) -> Observation:
-    planned = by_locale(record.mix)
-    total_s = record.last.audio_s if record.last else 0.0
-    # What was read counts, not what was planned, wherever it is known.
-    seconds = by_locale(record.consumed_s) or {tag: share * total_s for tag, share in planned.items()}
-    shares = shares_of(seconds)
-    values = {**sweep.configured, **record.values}
-    return Observation(
-        shares={name: sum(shares.get(tag, 0.0) for tag in tags) for name, tags in groups.items()},
-        seconds=seconds,
-        rates=record.last.rates if record.last else {},
-        keys={
-            each.key: each.range.part_of(values[each.key])
-            for each in sweep.space
-            if isinstance(each.range, Interval) and not each.key.startswith("data.mix.")
-        },
-    )
 
 
 def _fits(

@@ -23,11 +23,12 @@ from scipy import stats
 from asr_ray.errors import DataError
 from asr_ray.evaluate.objective import GuardPolicy, judge
 from asr_ray.evaluate.scoring.bootstrap import REPLICATIONS, interval95, two_sided_p
+from asr_ray.metrics import by_locale
 from asr_ray.report.numbers import counted
 from asr_ray.sweep.deciding.candidates import Candidate, Comparison, Decision, Fidelity, Scores
 from asr_ray.sweep.deciding.counts import resampled_objectives
 from asr_ray.sweep.deciding.wording import reason_of
-from asr_ray.sweep.mixes import by_locale, total_variation
+from asr_ray.sweep.mixes import total_variation
 from asr_ray.sweep.records import TrialRecord
 
 Floats = npt.NDArray[np.float64]

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from asr_ray.errors import ConfigError
 from asr_ray.evaluate.objective import GuardPolicy
+from asr_ray.metrics import by_locale
+from asr_ray.sweep.deciding.observed import observe
 from asr_ray.sweep.deciding.proxy import Proposal, propose
-from asr_ray.sweep.deciding.response import Observation, fit_locale
-from asr_ray.sweep.mixes import by_locale
+from asr_ray.sweep.deciding.response import fit_locale
 from asr_ray.sweep.records import TrialRecord
 from asr_ray.sweep.space import RATIOS, Sweep
 
@@ -28,10 +29,7 @@ def predicted_mix(
     if simplex is None:
         raise ConfigError("a proxy design needs groups of locales", fix=f"give {RATIOS} as a simplex")
     runs = [each for each in records.values() if each.stage == "proxy" and each.status == "finished"]
-    observations = [
-        Observation(shares=run.values[RATIOS], seconds=by_locale(run.consumed_s), rates=run.rungs[-1].rates)
-        for run in runs
-    ]
+    observations = [observe(run, sweep=sweep, groups=simplex.groups) for run in runs]
     fits = {
         locale: fit_locale(locale, observations, groups=simplex.groups)
         for locale in (*policy.targets, *policy.guards)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from asr_ray.metrics import by_locale
 from asr_ray.settings import MixSettings
 
 
@@ -22,7 +23,7 @@ def replay_of(
         consumed_s: seconds in the weights, by "locale/source".
         planned_s: what the mixes asked for, by the same keys.
     """
-    consumed, planned = seconds_by_locale(consumed_s), seconds_by_locale(planned_s)
+    consumed, planned = by_locale(consumed_s), by_locale(planned_s)
     return {
         tag: {"consumed_s": consumed.get(tag, 0.0), "planned_s": planned.get(tag, 0.0)}
         for tag in replay_locales(mix)
@@ -31,18 +32,5 @@ def replay_of(
 
 def never_heard(mix: MixSettings, *, consumed_s: Mapping[str, float]) -> Sequence[str]:
     """Return the replay locales of which nothing was consumed."""
-    consumed = seconds_by_locale(consumed_s)
+    consumed = by_locale(consumed_s)
     return [tag for tag in replay_locales(mix) if not consumed.get(tag)]
-
-
-def seconds_by_locale(seconds_by_key: Mapping[str, float]) -> dict[str, float]:
-    """Add the sources of each locale.
-
-    Args:
-        seconds_by_key: by "locale/source".
-    """
-    totals: dict[str, float] = {}
-    for key, seconds in seconds_by_key.items():
-        locale = key.partition("/")[0]
-        totals[locale] = totals.get(locale, 0.0) + seconds
-    return totals

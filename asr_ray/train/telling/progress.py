@@ -20,9 +20,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from asr_ray.metrics import Row, metrics_path, read
+from asr_ray.metrics import Row, by_locale, metrics_path, read
 from asr_ray.settings import TrainSettings
-from asr_ray.train.judging.replay import never_heard, replay_locales, seconds_by_locale
+from asr_ray.train.judging.replay import never_heard, replay_locales
 
 _PLAIN_EVERY_S = 15.0
 
@@ -109,7 +109,7 @@ def _numbers(row: Row, *, settings: TrainSettings) -> Table:
 def _rates(validations: Sequence[Row], *, settings: TrainSettings) -> Table:
     """Error rate per locale: base, the last few validations, best marked; and what was heard of it so far."""
     shown = [validations[0], *validations[1:][-5:]]
-    heard = seconds_by_locale(shown[-1].get("consumed_s", {}))
+    heard = by_locale(shown[-1].get("consumed_s", {}))
     replayed = replay_locales(settings.data.mix)
     table = Table(box=None, padding=(0, 2), header_style="dim")
     table.add_column("error rate")
@@ -151,7 +151,7 @@ def _warnings(rows: Sequence[Row], *, settings: TrainSettings) -> list[str]:
 
 def _replay_in_words(row: Row, *, settings: TrainSettings) -> str:
     """Share of what was heard so far that was replay; "" where nothing is, or nothing was heard yet."""
-    heard = seconds_by_locale(row.get("consumed_s", {}))
+    heard = by_locale(row.get("consumed_s", {}))
     total_s, replayed = sum(heard.values()), replay_locales(settings.data.mix)
     if not replayed or not total_s:
         return ""

@@ -15,7 +15,7 @@ from asr_ray import config
 from asr_ray.settings import TrainSettings
 from asr_ray.sweep.deciding.conclude import Conclusion, conclude, policy_of
 from asr_ray.sweep.deciding.proxy import design
-from asr_ray.sweep.mixes import by_locale, hours_by_locale, planned_mix, total_variation
+from asr_ray.sweep.mixes import hours_by_locale, planned_mix, total_variation
 from asr_ray.sweep.pages.files import write_conclusion
 from asr_ray.sweep.pages.report import render_sweep
 from asr_ray.sweep.records import Stage, TrialRecord
@@ -161,7 +161,6 @@ def test_the_log_entry_has_the_table_and_the_command(by_groups: Conclusion, tmp_
 def test_total_variation_is_what_would_have_to_move() -> None:
     assert total_variation({"a": 1.0}, {"b": 1.0}) == 1
     assert total_variation({"a": 0.5, "b": 0.5}, {"a": 0.3, "b": 0.7}) == pytest.approx(0.2)
-    assert by_locale({"el-GR/a": 0.2, "el-GR/b": 0.3, "bg-BG/a": 0.5}) == {"el-GR": 0.5, "bg-BG": 0.5}
 
 
 def test_made_up_trials_pair_by_utterance() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asr_ray.settings import MixSettings
-from asr_ray.train.judging.replay import never_heard, replay_locales, replay_of, seconds_by_locale
+from asr_ray.train.judging.replay import never_heard, replay_locales, replay_of
 
 MIX = MixSettings.model_validate(
     {
@@ -19,10 +19,6 @@ CONSUMED = {"el-GR/radio": 70.0, "en-US/books": 12.0, "en-US/radio": 8.0}
 def test_every_part_of_a_run_counts() -> None:
     assert replay_locales(MIX) == ["en-US", "es-ES", "de-DE"]
     assert replay_locales(MixSettings()) == []
-
-
-def test_sources_of_a_locale_are_added() -> None:
-    assert seconds_by_locale(CONSUMED) == {"el-GR": 70.0, "en-US": 20.0}
 
 
 def test_what_was_asked_for_stands_beside_what_was_consumed() -> None:

@@ -172,7 +172,7 @@ def test_an_address_with_a_password_is_refused(tmp_path: Path) -> None:
 
 
 def follow_twice(settings: TrainSettings, *, between: Callable[[], None] = lambda: None) -> None:
-    """A run that is stopped after its first row, and taken up again; `between` does what a new process does."""
+    """A run that is stopped after its first row and taken up again; `between` ends what a process ends."""
     for resumed_at, row in ((-1, STEP), (10, VALIDATION | {"step": 20})):
         run = RunLog(settings)
         run.start(step=resumed_at)
@@ -188,7 +188,7 @@ def test_wandb_offline_gets_numbers_and_no_secret(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("HF_TOKEN", "hf_canary_of_a_token")
     run_dir = tmp_path / "greek"
-    # Its service, which a process has one of, may end a run of the same id that begins while it still tidies up.
+    # The service of a process may end a run of the same id that begins while it still tidies up.
     follow_twice(settings_for(run_dir, "trackers.wandb={project: p}"), between=wandb.teardown)
 
     assert "Weights & Biases" not in caplog.text
