@@ -53,7 +53,7 @@ class FinalistSettings(Settings):
     """The best trials, trained again with other seeds: scarce locales vary by seed as much as by mix."""
 
     count: PositiveInt = 2
-    """How many of the best trials."""
+    """How many of the best trials, beside the baselines where these are repeated too."""
     seeds: PositiveInt = 3
     """Runs of each, the trial itself counted; further seeds count up from that of the run."""
     baselines: bool = True

@@ -91,7 +91,6 @@ def _trials(sweep: Sweep, *, max_steps: int) -> Iterator[Expected]:
     if wanted is None:
         return
     repeated = [f"finalist {place}" for place in range(1, wanted.count + 1)]
-    # A baseline among the finalists is not trained twice as often, so this is the most there can be.
     repeated += [f"baseline-{name}" for name in baselines] if wanted.baselines else []
     for extra in range(2, wanted.seeds + 1):
         for name in repeated:

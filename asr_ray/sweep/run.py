@@ -223,16 +223,26 @@ class _Run:
 
     def _finalists(self) -> list[str]:
         """Return the best trials, and the baselines to compare them with."""
-        wanted = self.sweep.settings.finalists
         records = self.book.records
-        chosen = leaders(records, count=wanted.count if wanted else 1)
-        if wanted is None or wanted.baselines:
+        chosen = self._best()
+        if self._keeps_baselines:
             chosen += [
                 name
                 for name, each in records.items()
-                if each.stage == "baseline" and each.status == "finished" and name not in chosen
+                if each.stage == "baseline" and each.status == "finished"
             ]
         return chosen
+
+    @property
+    def _keeps_baselines(self) -> bool:
+        wanted = self.sweep.settings.finalists
+        return wanted is None or wanted.baselines
+
+    def _best(self) -> list[str]:
+        wanted = self.sweep.settings.finalists
+        # Baselines that are compared anyway take no place from a trial that may be better than they are.
+        but = ("baseline",) if self._keeps_baselines else ()
+        return leaders(self.book.records, count=wanted.count if wanted else 1, but=but)
 
     def _seeds(self, chosen: Sequence[str]) -> list[str]:
         """Write down the runs of the finalists with other seeds."""
@@ -330,9 +340,8 @@ class _Run:
 
     def _tidy(self, *, parents: set[str]) -> None:
         """Remove the weights of trials that lost; what is still to be compared, or gone on from, stays."""
-        wanted = self.sweep.settings.finalists
         records = self.book.records
-        kept = {*leaders(records, count=wanted.count if wanted else 1), *parents}
+        kept = {*self._best(), *parents}
         for name, record in records.items():
             if name in kept or record.status not in DONE or record.stage in ("baseline", "seed"):
                 continue

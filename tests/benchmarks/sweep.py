@@ -77,7 +77,7 @@ def sweep_tree(options: argparse.Namespace) -> dict[str, Any]:
         "num_trials": options.trials,
         "max_concurrent_trials": options.at_once,
         "asha": {"first_rung_s": half_s, "reduction_factor": 3.0} if options.asha else None,
-        "finalists": {"count": 1, "seeds": options.seeds},
+        "finalists": {"count": options.finalists, "seeds": options.seeds},
         "test": str(out / "data/test"),
     }
     for key, searched in SEARCHED[options.search].items():
@@ -209,7 +209,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=150, help="of each trial (default 150)")
     parser.add_argument("--first-steps", type=int, default=300, help="of the first tuning (default 300)")
     parser.add_argument("--batch-s", type=float, default=24.0, help="seconds of audio per step and worker")
-    parser.add_argument("--seeds", type=int, default=3, help="of the winner and the baselines (default 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="of finalists and baselines (default 3)")
+    parser.add_argument("--finalists", type=int, default=2, help="best trials that are repeated (default 2)")
     parser.add_argument("--at-once", type=int, default=2, help="trials side by side (default 2)")
     parser.add_argument("--validation", type=int, default=60, help="utterances per locale (default 60)")
     parser.add_argument("--test", type=int, default=150, help="utterances per locale (default 150)")

@@ -8,7 +8,7 @@ alone, so that a sweep that was killed remembers what its rungs have seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from asr_ray.settings.sweep import AshaSettings
 from asr_ray.sweep.records import Rung, TrialRecord
@@ -49,12 +49,16 @@ def rung_at(rungs: Sequence[Rung], audio_s: float) -> Rung | None:
     return next((rung for rung in rungs if rung.audio_s >= audio_s), None)
 
 
-def leaders(records: Mapping[str, TrialRecord], *, count: int) -> list[str]:
-    """Return the best trials that were trained to the end, the best first."""
+def leaders(records: Mapping[str, TrialRecord], *, count: int, but: Collection[str] = ()) -> list[str]:
+    """Return the best trials that were trained to the end, the best first.
+
+    Args:
+        but: stages that are passed over, beside the repetitions.
+    """
     ended = [
         record
         for record in records.values()
-        if record.stage != "seed" and record.status == "finished" and record.last is not None
+        if record.stage not in ("seed", *but) and record.status == "finished" and record.last is not None
     ]
     ended.sort(key=lambda record: _order(record.rungs[-1]))
     return [record.name for record in ended[:count]]

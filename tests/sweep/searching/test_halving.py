@@ -85,3 +85,4 @@ def test_leaders_were_trained_to_the_end() -> None:
     }
     assert leaders(records, count=5) == ["best", "base"]
     assert leaders(records, count=1) == ["best"]
+    assert leaders(records, count=5, but=["baseline"]) == ["best"]
