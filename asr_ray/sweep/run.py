@@ -240,9 +240,16 @@ class _Run:
 
     def _best(self) -> list[str]:
         wanted = self.sweep.settings.finalists
+        count = wanted.count if wanted else 1
         # Baselines that are compared anyway take no place from a trial that may be better than they are.
         but = ("baseline",) if self._keeps_baselines else ()
-        return leaders(self.book.records, count=wanted.count if wanted else 1, but=but)
+        # A prediction rests on all runs of a design; the best single one of them is best partly by luck.
+        checked = [
+            name
+            for name, each in self.book.records.items()
+            if each.stage == "check" and each.status == "finished"
+        ]
+        return [*checked, *leaders(self.book.records, count=count, but=(*but, "check"))][:count]
 
     def _seeds(self, chosen: Sequence[str]) -> list[str]:
         """Write down the runs of the finalists with other seeds."""
