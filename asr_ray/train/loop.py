@@ -99,8 +99,10 @@ class Loop:
             TrainingError: too many non-finite steps in a row, or data out of order.
         """
         settings = self.settings
-        if not self.state.validations:
+        if self._owes_validation():
             self._validate()
+            if self.state.step == self.until_step:
+                self._commit()
         batches = self.worker.batches(self.state.position)
         meter, started = Meter(), time.monotonic()
         base_elapsed_s = self.state.elapsed_s
@@ -124,6 +126,16 @@ class Loop:
             if stop:
                 break
         return self.state
+
+    def _owes_validation(self) -> bool:
+        """Whether a run begins, or was stopped at the very step at which it was to be judged."""
+        if not self.state.validations:
+            return True
+        before, state = self.state.validations[-1], self.state
+        due = validation_due(
+            self.settings.validation, step=state.step, audio_s=(before["audio_s"], state.audio_s)
+        )
+        return state.step > before["step"] and (due or state.step == self.until_step)
 
     def _is_over(self) -> bool:
         return self.state.step >= self.until_step or is_over(self.state, settings=self.settings)

@@ -26,6 +26,7 @@ from asr_ray.settings import TrainSettings
 from asr_ray.testing.prepared import noise_utterances, write_prepared_speech
 from asr_ray.train import ledger
 from asr_ray.train import loop as loop_module
+from asr_ray.train.checkpoint import CheckpointStore
 from asr_ray.train.group import Worker
 from asr_ray.train.judging.base_scores import measure_base
 from asr_ray.train.judging.validate import counts_path
@@ -217,6 +218,33 @@ def test_a_stop_is_committed_and_the_resumed_run_is_bit_for_bit_the_uninterrupte
     assert resumed_state.validations == whole_state.validations
     assert resumed_state.consumed_s == pytest.approx(whole_state.consumed_s)
     assert ledger.read(parts.run_dir).equals(ledger.read(whole.settings.run_dir))
+
+
+@pytest.mark.parametrize(
+    ("stopped_at", "sets"),
+    [(4, ["validation.every_steps=2"]), (6, []), (4, ["validation.every_hours=1.0e-9"])],
+)
+def test_a_stop_where_the_weights_were_to_be_judged_only_puts_that_off(
+    tmp_path: Path,
+    fresh_model: Callable[[], nn.Module],
+    assembler: Assembler,
+    stopped_at: int,
+    sets: list[str],
+) -> None:
+    whole_state = loop_for(
+        settings_for(tmp_path / "whole", *sets), model=fresh_model(), feed=Feed(assembler)
+    ).run()
+
+    parts = settings_for(tmp_path / "parts", *sets)
+    stopping = Feed(assembler, before=stop_before(stopped_at - 1, run_dir=parts.run_dir))
+    assert loop_for(parts, model=fresh_model(), feed=stopping).run().step == stopped_at
+    stop_file(parts.run_dir).unlink()
+    resumed = loop_for(parts, model=fresh_model(), feed=Feed(assembler)).run()
+
+    assert resumed.validations == whole_state.validations
+    found = CheckpointStore(parts.run_dir).newest()
+    assert found is not None
+    assert found[1].validations == whole_state.validations
 
 
 def test_work_after_the_last_commit_is_done_again_and_booked_once(
