@@ -109,8 +109,8 @@ def _tiles(conclusion: Conclusion) -> list[_Tile]:
         tiles.append(
             _Tile(
                 value=f"{100 * (won.rates[worst] - base[worst]):+.1f}".replace("-", "\u2212"),
-                label=f"points on {worst}, the guard that lost most of "
-                f"{100 * conclusion.policy.max_guard_loss:g} allowed",
+                label=f"points of error on {worst}, the guard that came off worst; "
+                f"+{100 * conclusion.policy.max_guard_loss:g} is allowed",
                 tone="" if won.is_feasible else "worse",
             )
         )
