@@ -31,7 +31,7 @@ from asr_ray.train.survival.stopping import request_stop
 
 log = logging.getLogger(__name__)
 
-_DRIVER = {"memory": 1}
+_DRIVER: dict[str, float] = {"memory": 1}
 """What Tune books for a trial: a byte, as it refuses to book nothing. The trial's workers take what it needs.
 No part of a CPU: a hundredth for each would leave less than the one whole CPU that reading data waits for."""
 
