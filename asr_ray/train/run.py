@@ -97,8 +97,10 @@ def _run(
         if not _is_finished(settings):
             _prepare_run_dir(settings)
             check_texts(settings, planned=planned)
-            trainer = build_trainer(settings, planned=planned, until_step=until_step)
-            fit(trainer, settings=settings, watch=watch)
+            go_on = True
+            while go_on:
+                trainer = build_trainer(settings, planned=planned, until_step=until_step)
+                go_on = fit(trainer, settings=settings, watch=watch)
             if until_step is not None and not _is_finished(settings):
                 raise Interrupted(
                     f"{settings.run_dir}: paused at step {until_step}", fix="the same command goes on"

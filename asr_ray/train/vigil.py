@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import ray
 from ray.train.torch import TorchTrainer
@@ -21,7 +21,7 @@ from asr_ray.train.checkpoint import CheckpointStore
 from asr_ray.train.judging.choice import is_over
 from asr_ray.train.survival.causes import failure_of
 from asr_ray.train.survival.pulse import Beat, Hang, HangWatch, clear_pulses, end_process, read_pulses
-from asr_ray.train.survival.stopping import request_stop, requested_by, stop_file
+from asr_ray.train.survival.stopping import is_of_worker, request_stop, requested_by, stop_file
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,12 @@ _KILL_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 5.0
 
 
-def fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path], None] | None) -> None:
+def fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path], None] | None) -> bool:
     """Run `fit` beside the main thread, which stays free.
+
+    Returns:
+        Whether it is to be called again: a worker had to go with its node, and all committed and ended for
+        it. Each such start takes at least one step.
 
     Raises:
         AsrRayError: what the run failed of for good; see `causes.failure_of`.
@@ -49,7 +53,7 @@ def fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path
     clear_pulses(run_dir)
     vigil = Vigil(run_dir, timeout_s=settings.resources.hang_timeout_s)
     thread = threading.Thread(target=run, name="trainer", daemon=True)
-    with StopOnSignal(run_dir):
+    with StopOnSignal(run_dir) as stopping:
         thread.start()
         while thread.is_alive():
             thread.join(_POLL_S)
@@ -60,10 +64,12 @@ def fit(trainer: TorchTrainer, *, settings: TrainSettings, watch: Callable[[Path
     clear_pulses(run_dir)
     if failure:
         raise failure_of(failure[0], run_dir=run_dir, hangs=vigil.hangs) from failure[0]
-    if reason is not None and not has_ended(settings):
-        raise Interrupted(
-            f"{run_dir}: stopped by {reason}, checkpoint committed", fix="the same command resumes"
-        )
+    if reason is None or has_ended(settings):
+        return False
+    if is_of_worker(reason) and not stopping.stopped:
+        log.warning("%s, checkpoint committed: the run goes on with other workers", reason)
+        return True
+    raise Interrupted(f"{run_dir}: stopped by {reason}, checkpoint committed", fix="the same command resumes")
 
 
 def has_ended(settings: TrainSettings) -> bool:
@@ -121,10 +127,11 @@ class StopOnSignal:
         self.stopped = False
         self._previous: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._handle)
+        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():

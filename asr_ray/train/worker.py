@@ -126,7 +126,7 @@ def _leaving() -> bool:
 
 
 class HearSigterm(WorkerGroupCallback):
-    """Ray's hook at each start of a worker group; lets a SIGTERM to a worker end the run with a checkpoint.
+    """Ray's hook at each start of a worker group; has a SIGTERM to a worker answered by a checkpoint.
 
     By default a worker that gets one dies. The training thread cannot set a handler, the main one can.
     """
@@ -140,7 +140,7 @@ class HearSigterm(WorkerGroupCallback):
 
 
 def stop_on_sigterm(run_dir: Path) -> None:
-    """Have the run stop with a checkpoint when this process gets a SIGTERM."""
+    """Have all workers commit a checkpoint and end when this process gets a SIGTERM."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         request_stop_of_worker(run_dir, where=f"process {os.getpid()} on {socket.gethostname()}")

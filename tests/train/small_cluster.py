@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,24 @@ class SmallCluster:
         """Kill the processes of a node."""
         node = self.nodes.pop(rng.randrange(len(self.nodes)))
         self.cluster.remove_node(node, allow_graceful=False)
+
+    def drain(self, node_id: str, *, within_s: int) -> None:
+        """Tell Ray that a node will be taken away, as an autoscaler or a spot instance does."""
+        told = subprocess.run(
+            [
+                Path(sys.executable).parent / "ray",
+                "drain-node",
+                f"--address={self.cluster.address}",
+                f"--node-id={node_id}",
+                "--reason=DRAIN_NODE_REASON_PREEMPTION",
+                "--reason-message=taken back",
+                f"--deadline-remaining-seconds={within_s}",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
 
     def processes(self, *names: str) -> list[psutil.Process]:
         """Processes of this cluster whose title has one of the names."""

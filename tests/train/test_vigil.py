@@ -23,7 +23,7 @@ from asr_ray.settings import TrainSettings
 from asr_ray.train import vigil
 from asr_ray.train.checkpoint import CheckpointStore, RunState
 from asr_ray.train.survival.pulse import Beat, Pulse
-from asr_ray.train.survival.stopping import request_stop, requested_by
+from asr_ray.train.survival.stopping import request_stop, request_stop_of_worker, requested_by
 from asr_ray.train.vigil import StopOnSignal, Vigil, fit
 
 MAX_STEPS = 4
@@ -42,9 +42,9 @@ def settings_for(run_dir: Path, *sets: str) -> TrainSettings:
     return load(None, schema=TrainSettings, sets=[*given, *roles, *sets]).settings
 
 
-def fit_with(run_dir: Path, act: Callable[[], None]) -> None:
+def fit_with(run_dir: Path, act: Callable[[], None]) -> bool:
     trainer: Any = Trainer(act)
-    fit(trainer, settings=settings_for(run_dir), watch=None)
+    return fit(trainer, settings=settings_for(run_dir), watch=None)
 
 
 def commit(run_dir: Path, *, step: int) -> None:
@@ -73,7 +73,26 @@ def test_whoever_asks_for_a_stop_the_run_is_interrupted(tmp_path: Path) -> None:
 
 def test_a_request_that_came_after_the_last_step_is_none(tmp_path: Path) -> None:
     commit(tmp_path, step=MAX_STEPS)
-    fit_with(tmp_path, lambda: request_stop(tmp_path, by="somebody"))
+    assert not fit_with(tmp_path, lambda: request_stop(tmp_path, by="somebody"))
+
+
+def test_a_worker_that_has_to_go_does_not_end_the_run(tmp_path: Path) -> None:
+    commit(tmp_path, step=2)
+    assert fit_with(tmp_path, lambda: request_stop_of_worker(tmp_path, where="process 7 on node-3"))
+    assert requested_by(tmp_path) is None
+
+
+def test_a_stop_of_the_whole_machine_ends_it(tmp_path: Path) -> None:
+    """Slurm sends its SIGTERM to workers and driver alike."""
+    commit(tmp_path, step=2)
+
+    def stop() -> None:
+        request_stop_of_worker(tmp_path, where="process 7 on node-3")
+        os.kill(os.getpid(), signal.SIGTERM)
+        request_stop_of_worker(tmp_path, where="process 8 on node-3")
+
+    with pytest.raises(Interrupted, match="stopped by SIGTERM, checkpoint committed"):
+        fit_with(tmp_path, stop)
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,23 @@ def request_stop(run_dir: Path, *, by: str) -> None:
 
 
 def request_stop_of_worker(run_dir: Path, *, where: str) -> None:
-    """The same, by a worker that got a SIGTERM."""
-    request_stop(run_dir, by=f"{_BY_WORKER} {where}")
+    """Ask the same for a worker that got a SIGTERM; whoever asked before has the word."""
+    if not stop_file(run_dir).exists():
+        request_stop(run_dir, by=f"{_BY_WORKER} {where}")
+
+
+def is_of_worker(reason: str | None) -> bool:
+    """Whether a request says that one process has to go, and not that the run shall end.
+
+    A worker gets a SIGTERM when its node is shut down or taken away, and from Ray when it takes a group down
+    to start it again. Whoever wants the run to end tells the driver.
+    """
+    return (reason or "").startswith(_BY_WORKER)
 
 
 def forget_earlier_workers(run_dir: Path) -> None:
-    """Drop the request of a worker of an earlier start, none of which lives any longer.
-
-    Ray sends SIGTERMs too, when it takes a group down to start it again.
-    """
-    if (requested_by(run_dir) or "").startswith(_BY_WORKER):
+    """Drop the request of a worker of an earlier start, none of which lives any longer."""
+    if is_of_worker(requested_by(run_dir)):
         stop_file(run_dir).unlink(missing_ok=True)
 
 

@@ -28,5 +28,6 @@ def test_only_what_workers_asked_for_is_forgotten_with_them(tmp_path: Path) -> N
     forget_earlier_workers(tmp_path)
     assert requested_by(tmp_path) is None
     request_stop(tmp_path, by="SIGTERM")
+    request_stop_of_worker(tmp_path, where="process 8 on node-3")
     forget_earlier_workers(tmp_path)
     assert requested_by(tmp_path) == "SIGTERM"
