@@ -2,7 +2,7 @@
 
     CHAOS_MINUTES=10 python -m pytest -m chaos -s tests/train/test_chaos.py
 
-Every 20 to 40 seconds, drawn from a fixed seed, one of these is hit: a training worker (SIGKILL, or SIGSTOP,
+Every 20 to 40 seconds (CHAOS_PAUSE_S), drawn from a fixed seed, one of these is hit: a training worker (SIGKILL, or SIGSTOP,
 which only the watch over hanging ranks ends), a process of the feed, a node (its raylet; another takes its
 place), or the driver (the same command is given again). Prints one line of JSON.
 """
@@ -34,7 +34,7 @@ from tests.train.runs import booked, due, weights_hash
 from tests.train.small_cluster import ENVIRONMENT, ROOT, SmallCluster
 
 MINUTES = float(os.environ.get("CHAOS_MINUTES", "10"))
-PAUSE_S = (20.0, 40.0)
+PAUSE_S = tuple(float(each) for each in os.environ.get("CHAOS_PAUSE_S", "20,40").split(","))
 SEED = 20261123
 MAX_STEPS = int(os.environ.get("CHAOS_STEPS", "60"))
 FEED = ("SplitCoordinator", "MapBatches", "map_batches", "_read", "_plan")
@@ -180,6 +180,7 @@ def test_a_run_under_random_kills_ends_with_the_weights_of_one_without(
         time.sleep(0.5)
     record = {
         "minutes_of_kills": MINUTES,
+        "pause_s": PAUSE_S,
         "hits": dict(chaos.hits),
         "driver_starts": driver.starts,
         "driver_exit_codes": dict(driver.codes),
