@@ -3,8 +3,8 @@
     CHAOS_MINUTES=10 python -m pytest -m chaos -s tests/train/test_chaos.py
 
 Every 20 to 40 seconds (CHAOS_PAUSE_S), drawn from a fixed seed, one of these is hit: a training worker
-(SIGKILL, or SIGSTOP, which only the watch over hanging ranks ends), a process of the feed, a node (its raylet;
-another takes its place), or the driver (the same command is given again). Prints one line of JSON.
+(SIGKILL, or SIGSTOP, which only the watch over hanging ranks ends), a process of the feed, a node (its
+raylet; another takes its place), or the driver (the same command is given again). Prints one line of JSON.
 """
 
 from __future__ import annotations
