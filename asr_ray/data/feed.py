@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -99,22 +100,34 @@ class PlannedFeed(DataConfig):
         return [{name: split} for split in splits]
 
 
-def read_batches(iterator: DataIterator, *, start: Position) -> Iterator[Batch]:
-    """Yield this rank's batches and check that they follow one another from `start`.
+class RankFeed:
+    """The feed of one rank. Reading begins at once, while NeMo is imported and the model loaded and judged.
 
-    Raises:
-        TrainingError: a batch is not the next one of the plan.
+    All ranks have to make one: Ray Data begins when the last of them asks.
     """
-    expected = start
-    for row in iterator.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=2):
-        batch = batch_from_row(row)
-        if batch.position != expected:
-            raise TrainingError(
-                f"the feed gave step {batch.position} where {expected} is due",
-                fix="restart the run; it resumes from its last checkpoint",
-            )
-        yield batch
-        expected = batch.next_position
+
+    def __init__(self, iterator: DataIterator) -> None:
+        self._rows = iter(iterator.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=2))
+        reader = ThreadPoolExecutor(1, thread_name_prefix="first batch")
+        self._first = reader.submit(next, self._rows, None)
+        reader.shutdown(wait=False)
+
+    def batches(self, start: Position) -> Iterator[Batch]:
+        """Yield this rank's batches, once, and check that they follow one another from `start`.
+
+        Raises:
+            TrainingError: a batch is not the next one of the plan.
+        """
+        expected, row = start, self._first.result()
+        while row is not None:
+            batch = batch_from_row(row)
+            if batch.position != expected:
+                raise TrainingError(
+                    f"the feed gave step {batch.position} where {expected} is due",
+                    fix="restart the run; it resumes from its last checkpoint",
+                )
+            yield batch
+            expected, row = batch.next_position, next(self._rows, None)
 
 
 def _plan(_: pa.Table, *, planned: PlannedData, start: ResumePoint, world_size: int) -> Iterator[pa.Table]:

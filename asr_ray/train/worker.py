@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,11 +17,10 @@ import ray.train.torch
 import torch
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 
-from asr_ray.data.feed import read_batches
+from asr_ray.data.feed import RankFeed
 from asr_ray.data.heldout import read_heldout
 from asr_ray.model.base import resolve_base
 from asr_ray.model.nemo_file import load_model, quiet_nemo
-from asr_ray.records import Batch, Position
 from asr_ray.security import check_environment
 from asr_ray.settings import TrainSettings
 from asr_ray.train.calibration.measure import describe_device
@@ -67,11 +66,12 @@ def train_worker(task: WorkerTask) -> None:
         node=ray.get_runtime_context().get_node_id(),
         timeout_s=settings.resources.hang_timeout_s,
     )
+    feed = RankFeed(ray.train.get_dataset_shard(TRAIN_DATASET))
     worker = Worker(
         rank=context.get_world_rank(),
         world_size=context.get_world_size(),
         device=ray.train.torch.get_device() if settings.resources.use_gpu else torch.device("cpu"),
-        batches=_batches,
+        batches=feed.batches,
         report=_report,
         mark=pulse.mark,
         leaving=_leaving,
@@ -109,10 +109,6 @@ def _train(task: WorkerTask, *, worker: Worker) -> None:
         export_model(loop, path=settings.run_dir / "best.nemo")
     worker.barrier()
     loop.metrics.close()
-
-
-def _batches(position: Position) -> Iterator[Batch]:
-    return read_batches(ray.train.get_dataset_shard(TRAIN_DATASET), start=position)
 
 
 def _report(metrics: Mapping[str, float]) -> None:

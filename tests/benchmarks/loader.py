@@ -32,7 +32,7 @@ import psutil
 import soundfile
 
 from asr_ray.data.assemble import Assembler
-from asr_ray.data.feed import planned_dataset, read_batches
+from asr_ray.data.feed import RankFeed, planned_dataset
 from asr_ray.data.planned import PlannedData, ResumePoint
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS, NUM_PROMPT_SLOTS
 from asr_ray.records import SAMPLE_RATE, Batch, Position, PromptTable
@@ -180,7 +180,7 @@ def batches_of(prepared: Path) -> Iterator[Batch]:
     start = ResumePoint(position=Position(), world_size=1, steps_taken=0)
     dataset = planned_dataset(planned_data(prepared), start, world_size=1)
     (split,) = dataset.streaming_split(1, equal=True)
-    yield from read_batches(split, start=Position())
+    yield from RankFeed(split).batches(Position())
 
 
 def planned_data(folder: Path) -> PlannedData:

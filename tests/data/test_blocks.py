@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -23,10 +24,10 @@ from asr_ray.data.blocks import (
     row_of_batch,
     row_of_part,
 )
-from asr_ray.data.feed import read_batches
+from asr_ray.data.feed import RankFeed
 from asr_ray.data.read import RowAddress
 from asr_ray.data.recipe import BatchRecipe
-from asr_ray.errors import TrainingError
+from asr_ray.errors import DataError, TrainingError
 from asr_ray.records import Batch, Position
 
 small = st.integers(0, 99)
@@ -134,7 +135,28 @@ class Rows:
 
 def read(batches: list[Batch]) -> list[Position]:
     iterator = cast(DataIterator, Rows(batches))
-    return [batch.position for batch in read_batches(iterator, start=Position(0, 0, 0))]
+    return [batch.position for batch in RankFeed(iterator).batches(Position(0, 0, 0))]
+
+
+class Told(Rows):
+    """Tells when the first batch is asked for."""
+
+    def __init__(self, asked: threading.Event) -> None:
+        super().__init__([])
+        self.asked = asked
+
+    def iter_batches(self, **options: Any) -> Iterator[pa.Table]:
+        self.asked.set()
+        raise DataError("shard-7 is gone", fix="bring it back")
+        yield
+
+
+def test_reading_begins_before_the_first_batch_is_asked_for_and_fails_when_it_is() -> None:
+    asked = threading.Event()
+    feed = RankFeed(cast(DataIterator, Told(asked)))
+    assert asked.wait(60)
+    with pytest.raises(DataError, match="shard-7 is gone"):
+        next(feed.batches(Position()))
 
 
 STEPS = [Position(0, 0, 0), Position(0, 0, 1), Position(0, 1, 0), Position(1, 0, 0)]

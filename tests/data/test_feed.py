@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asr_ray.data.assemble import Assembler
-from asr_ray.data.feed import planned_dataset, read_batches
+from asr_ray.data.feed import RankFeed, planned_dataset
 from asr_ray.data.planned import PlannedData, ResumePoint
 from asr_ray.locales import DEFAULT_PROMPT_SLOTS
 from asr_ray.records import Batch, Position, PromptTable
@@ -50,7 +50,7 @@ def consume(planned: PlannedData, start: ResumePoint, *, world_size: int) -> lis
     received: list[list[Batch]] = [[] for _ in range(world_size)]
 
     def read(rank: int, split: Any) -> None:
-        received[rank].extend(read_batches(split, start=start.position))
+        received[rank].extend(RankFeed(split).batches(start.position))
 
     threads = [threading.Thread(target=read, args=pair) for pair in enumerate(splits)]
     for thread in threads:

@@ -85,7 +85,7 @@ def test_a_shard_that_stays_away_ends_the_feed_and_is_named(planned: PlannedData
 
 def consume_alone(data: PlannedData) -> int:
     """Read all batches of one rank in this thread, so that errors arrive here."""
-    from asr_ray.data.feed import planned_dataset, read_batches
+    from asr_ray.data.feed import RankFeed, planned_dataset
 
     (split,) = planned_dataset(data, START, world_size=1).streaming_split(1, equal=True)
-    return sum(1 for _ in read_batches(split, start=START.position))
+    return sum(1 for _ in RankFeed(split).batches(START.position))
