@@ -32,7 +32,7 @@ from asr_ray.sweep.mixes import total_variation
 from asr_ray.sweep.records import TrialRecord
 
 Floats = npt.NDArray[np.float64]
-_EQUAL_AUDIO = 0.02
+_EQUAL_AUDIO = 0.05
 _MIN_RANKED = 4
 POOR_FIDELITY = 0.6
 """Rank correlation below which ending trials at a rung ends the wrong ones."""

@@ -14,6 +14,8 @@ from asr_ray.sweep.pages.frame import axes, plain_number, ticks_between
 from asr_ray.sweep.ranges import Choice, Interval, Range
 
 _WIDTH, _HALF = 1040.0, 500.0
+_BEYOND_WIDTH = 190.0
+"""Room that the words over what is beyond the limit need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,11 @@ def pareto_plot(dots: Sequence[Dot], *, limit: float | None) -> str:
     if limit is not None and limit < to_x.high:
         x = max(to_x(limit), to_x.start)
         canvas.rect(x, to_y.end, to_x.end - x, to_y.start - to_y.end, css="beyond")
-        canvas.text(x + 8, to_y.end + 16, f"beyond the limit of {limit:g} points", css="tick")
+        fits = to_x.end - x > _BEYOND_WIDTH
+        told = f"beyond the limit of {limit:g} points"
+        canvas.text(
+            x + 8 if fits else x - 8, to_y.end + 16, told, css="tick", anchor="start" if fits else "end"
+        )
     front = pareto_front(dots)
     steps: list[tuple[float, float]] = []
     for dot in front:
