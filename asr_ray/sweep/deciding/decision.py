@@ -33,6 +33,7 @@ from asr_ray.sweep.records import TrialRecord
 
 Floats = npt.NDArray[np.float64]
 _EQUAL_AUDIO = 0.05
+"""How far full batches of other mixes differ in seconds; by the fits, about 2% of an error rate."""
 _MIN_RANKED = 4
 POOR_FIDELITY = 0.6
 """Rank correlation below which ending trials at a rung ends the wrong ones."""
