@@ -36,7 +36,7 @@ data:
   mix: {{alpha: {{uniform: [0.0, 1.0]}}}}
 model: {{base: {nemo}, max_unknown_share: 0.2}}
 optim: {{warmup_steps: 2}}
-validation: {{targets: [el-GR], guards: [en-US], every_steps: 10}}
+validation: {{targets: [el-GR], guards: [en-US], every_steps: 10, stop_when_broken: null}}
 checkpoint: {{every_steps: 5}}
 resources: {{num_workers: 1, cpus_per_worker: 0.5, threads_per_worker: 1, local_cpus: 3}}
 sweep: {{out: {root}/sweep, search: random, num_trials: 3, baselines: false, finalists: null}}
