@@ -104,9 +104,8 @@ def test_a_pulse_is_written_while_it_lasts(tmp_path: Path) -> None:
     with Pulse(tmp_path, rank=3, node="n", timeout_s=0.2) as pulse:
         pulse.mark("computing", 4)
         pulse.mark("validating")
-        while read_pulses(tmp_path).get(3, pulse.beat).doing != "validating" or not read_pulses(tmp_path):
+        while (first := read_pulses(tmp_path).get(3)) is None or first.doing != "validating":
             time.sleep(0.01)
-        first = read_pulses(tmp_path)[3]
         while read_pulses(tmp_path)[3].beats == first.beats:
             time.sleep(0.01)
     assert (first.step, first.marks, first.pid) == (4, 2, psutil.Process().pid)
