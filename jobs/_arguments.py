@@ -6,7 +6,6 @@ import argparse
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +59,14 @@ def parser_of(
             f"--{flag}",
             metavar="FILE",
             dest="config",
-            type=_FileOf(file_of),
+            type=functools.partial(_beside, file_of),
             help="takes the configuration that lies beside this file, in place of --config",
         )
     return parser
 
 
-@dataclass(frozen=True, slots=True)
-class _FileOf:
-    """Type of a flag: the text of an argument -> a file that belongs to it."""
-
-    find: Callable[[Path], Path]
-
-    def __call__(self, value: str) -> Path:
-        return self.find(Path(value))
+def _beside(file_of: Callable[[Path], Path], value: str) -> Path:
+    return file_of(Path(value))
 
 
 def _assignment(key: str, value: str) -> str:

@@ -32,8 +32,8 @@ from asr_ray.sweep.mixes import total_variation
 from asr_ray.sweep.records import TrialRecord
 
 Floats = npt.NDArray[np.float64]
-_EQUAL_AUDIO = 0.05
-"""How far full batches of other mixes differ in seconds; by the fits, about 2% of an error rate."""
+_EQUAL_AUDIO = 0.02
+"""Share of the seconds by which trials may differ unmentioned."""
 _MIN_RANKED = 4
 POOR_FIDELITY = 0.6
 """Rank correlation below which ending trials at a rung ends the wrong ones."""
